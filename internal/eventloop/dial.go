@@ -1,0 +1,177 @@
+package eventloop
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ephemeral is the lowest port that Linux gives to outgoing connections by default.
+const ephemeral = 32768
+
+// Dial connects to an address within timeout (0: the kernel's own), parking the running
+// task. Errors are *net.OpError; os.ErrDeadlineExceeded within it means the timeout.
+func (l *Loop) Dial(to netip.AddrPort, timeout time.Duration) (*Conn, error) {
+	sa, family, err := sockaddr(to)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.connect(family, sa, endpointOfAddrPort(to), timeout)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	}
+	return c, nil
+}
+
+// DialUnix connects to a Unix socket, as Dial does.
+func (l *Loop) DialUnix(path string, timeout time.Duration) (*Conn, error) {
+	c, err := l.connect(unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, endpoint{fam: unix.AF_UNIX}, timeout)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: path, Net: "unix"}, Err: err}
+	}
+	return c, nil
+}
+
+// DialAddress connects to "ip:port", "host:port" or "unix:/path". A host name is resolved
+// by the system's rules on another goroutine, and its addresses are tried in their order;
+// timeout bounds the whole.
+func (l *Loop) DialAddress(address string, timeout time.Duration) (*Conn, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return l.DialUnix(path, timeout)
+	}
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		return l.Dial(ap, timeout)
+	}
+	if l.running == nil {
+		return nil, errNoTask
+	}
+	start := time.Now()
+	addrs, err := l.resolve(address, timeout)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	for _, ap := range addrs {
+		left := time.Duration(0)
+		if timeout > 0 {
+			if left = timeout - time.Since(start); left <= 0 {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+			}
+		}
+		var c *Conn
+		if c, err = l.Dial(ap, left); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+func (l *Loop) resolve(address string, timeout time.Duration) (addrs []netip.AddrPort, err error) {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	defer cancel()
+	l.running.Do(func() {
+		var port int
+		if port, err = net.DefaultResolver.LookupPort(ctx, "tcp", service); err != nil {
+			return
+		}
+		var ips []netip.Addr
+		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+			return
+		}
+		for _, ip := range ips {
+			addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+		}
+	})
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+	}
+	return addrs, err
+}
+
+func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time.Duration) (*Conn, error) {
+	if l.closing {
+		return nil, ErrClosed
+	}
+	if l.running == nil {
+		return nil, errNoTask
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if family != unix.AF_UNIX {
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	}
+	err = unix.Connect(fd, sa)
+	pending := errors.Is(err, syscall.EINPROGRESS)
+	if err != nil && !pending {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	c, err := l.adopt(int32(fd), peer)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	c.use()
+	if pending {
+		err = c.connected(timeout)
+	}
+	if err == nil && c.selfConnected() {
+		err = os.NewSyscallError("connect", syscall.ECONNREFUSED)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connected waits for the end of the handshake.
+func (c *Conn) connected(timeout time.Duration) error {
+	c.ready &^= Writable
+	c.SetWriteTimeout(timeout)
+	for c.ready&(Writable|Broken|writeLate) == 0 {
+		if err := c.wait(Writable); err != nil {
+			return err
+		}
+	}
+	if c.err != nil {
+		return c.err
+	}
+	if c.ready&(Broken|Writable) == 0 {
+		return os.ErrDeadlineExceeded
+	}
+	if c.ready&Broken != 0 {
+		e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && e != 0 {
+			return os.NewSyscallError("connect", syscall.Errno(e))
+		}
+	}
+	c.SetWriteTimeout(0)
+	return nil
+}
+
+// selfConnected finds the connection that a dial to a free local port may make with
+// itself, when the kernel happens to choose that port for the near end as well.
+func (c *Conn) selfConnected() bool {
+	if c.peer.fam == unix.AF_UNIX || c.peer.port < ephemeral || !c.peer.addrPort().Addr().IsLoopback() {
+		return false
+	}
+	near, ok := localAddr(c.fd).(*net.TCPAddr)
+	return ok && near.AddrPort() == c.peer.addrPort()
+}
