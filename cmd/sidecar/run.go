@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"sidecar/config"
+	"sidecar/internal/daemon"
+)
+
+// Sampling of log lines: see newLogger.
+const (
+	sampleTick       = time.Second
+	sampleFirst      = 100
+	sampleThereafter = 100
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Serve, until SIGTERM or SIGINT",
+		Long: `Serves what the configuration says. SIGTERM or SIGINT stops accepting and lets what is
+running end, for runtime.drain at most; a second one ends the process at once.`,
+		Example: `  sidecar run --config /etc/sidecar/config.toml
+  SIDECAR_SERVICE_ORDERS_LISTEN=127.0.0.1:7001 sidecar run`,
+		Args: noArguments,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// Before anything is opened: a signal that comes meanwhile is not lost.
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+		defer stop()
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		if len(cfg.Services) == 0 {
+			return fmt.Errorf("nothing to serve: the configuration has no [[service]]; the smallest useful file is\n\n" +
+				"[[service]]\nname   = \"orders\"\nlisten = \"127.0.0.1:7001\"")
+		}
+		return serve(ctx, stop, cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
+	}
+	return cmd
+}
+
+// serve runs a daemon until ctx ends. Then it gives the signals back to the system by
+// stop, so that a second one ends the process.
+func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger) error {
+	defer log.Sync()
+	d, err := daemon.New(cfg, daemon.Options{Version: version(), Revision: revision(), Log: log})
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, stop)
+	return d.Run(ctx)
+}
+
+// loadConfig loads the configuration of this process.
+func loadConfig(file string) (*config.Config, error) { return config.Load(file, os.Environ()) }
+
+// newLogger writes to w in the configured form. Of lines that are alike it writes the first
+// hundred of each second and then every hundredth: a registry that is gone or an endpoint
+// that fails must not turn the log into load.
+func newLogger(c config.Log, w io.Writer) *zap.Logger {
+	level := zapcore.InfoLevel
+	if err := level.Set(c.Level); err != nil {
+		level = zapcore.InfoLevel // config has checked it
+	}
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoding.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(encoding)
+	if c.Format == "console" {
+		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(encoding)
+	}
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
+	return zap.New(zapcore.NewSamplerWithOptions(core, sampleTick, sampleFirst, sampleThereafter))
+}

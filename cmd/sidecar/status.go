@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sidecar/admin"
+)
+
+// statusTimeout is how long a running sidecar may take to answer.
+const statusTimeout = 5 * time.Second
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "What a running sidecar knows and does",
+		Long: `Asks a running sidecar over its admin interface: services, their sources and their
+endpoints, with state and cause. Exits with 1 if it does not answer.`,
+		Example: `  sidecar status
+  sidecar status --admin unix:/run/sidecar/admin.sock
+  sidecar status --json | jq .services`,
+		Args: noArguments,
+	}
+	address := cmd.Flags().String("admin", admin.DefaultAddress, "the sidecar's admin.listen: host:port or unix:/path")
+	asJSON := cmd.Flags().Bool("json", false, "print the document as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+		defer cancel()
+		doc, err := (&admin.Client{Address: *address}).Status(ctx)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(doc)
+		}
+		return admin.WriteText(cmd.OutOrStdout(), doc)
+	}
+	return cmd
+}

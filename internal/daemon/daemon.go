@@ -1,0 +1,217 @@
+// Package daemon is the only package that knows all the others: it builds what a Config asks
+// for, runs it, and ends it.
+//
+// Life of the process:
+//
+//	config ──New──> loops, metrics, Consul client
+//	                per service: source -> upstream.Service -> proxy -> listeners
+//	                admin server
+//	Run    ──────>  one goroutine per service (Service.Run), until ctx ends
+//	drain  ──────>  not ready -> listeners closed -> running requests and sessions end, up to
+//	                runtime.drain -> sources end -> loops end -> admin ends
+//
+// Every choice that the configuration has is made by one switch here; no package registers
+// itself anywhere.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"sidecar/admin"
+	"sidecar/config"
+	"sidecar/discovery/consul"
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+)
+
+// Options say what a Daemon is besides its configuration.
+type Options struct {
+	Version  string
+	Revision string
+	Log      *zap.Logger // nil: nothing is logged
+}
+
+// A Daemon is a running sidecar. New opens it, Run runs and ends it.
+type Daemon struct {
+	config   *config.Config
+	options  Options
+	log      *zap.Logger
+	started  time.Time
+	group    *eventloop.Group
+	metrics  *metrics.Registry
+	consul   *consul.Client // nil if no service asks it
+	services []*service
+	admin    *admin.Server // nil if it is off
+	draining atomic.Bool
+}
+
+// adminGrace is how long running admin requests may take to end.
+const adminGrace = 2 * time.Second
+
+// New opens everything that the configuration asks for: loops, listeners, the admin
+// interface. If anything cannot be opened, nothing stays open and the error says which key
+// asked for it.
+func New(cfg *config.Config, o Options) (*Daemon, error) {
+	d := &Daemon{config: cfg, options: o, log: o.Log, started: time.Now()}
+	if d.log == nil {
+		d.log = zap.NewNop()
+	}
+	if err := d.open(); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Daemon) open() (err error) {
+	loops := d.config.Runtime.Loops
+	if loops == 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	// The loops keep their threads busy; the control plane gets one of its own, so that it
+	// need not wait for traffic.
+	runtime.GOMAXPROCS(loops + 1)
+	d.metrics = metrics.New(metrics.Options{Loops: loops, Version: d.options.Version, Revision: d.options.Revision})
+	if d.group, err = eventloop.NewGroup(eventloop.Options{Loops: loops, OnPanic: d.onPanic}); err != nil {
+		return err
+	}
+	for i := range d.config.Services {
+		s, err := d.newService(&d.config.Services[i])
+		if err != nil {
+			return fmt.Errorf("service %q: %w", d.config.Services[i].Name, err)
+		}
+		d.services = append(d.services, s)
+	}
+	d.observe()
+	// The last step, since who can ask may expect answers.
+	for _, s := range d.services {
+		if err := s.listen(d); err != nil {
+			return err
+		}
+	}
+	return d.openAdmin()
+}
+
+func (d *Daemon) openAdmin() error {
+	address := d.config.Admin.Listen
+	if address.IsZero() {
+		return nil
+	}
+	a := admin.New(admin.Options{
+		Listen: address.String(), Version: d.options.Version, Revision: d.options.Revision,
+		Healthy: d.healthy, Ready: d.missing, Status: d.Status, Metrics: d.metrics.Handler(),
+		Config: func() ([]byte, error) { return []byte(d.config.Redacted()), nil },
+		Log:    d.log,
+	})
+	if err := a.Start(context.Background()); err != nil {
+		return err
+	}
+	d.admin = a
+	return nil
+}
+
+// close closes what open has opened.
+func (d *Daemon) close() {
+	for _, s := range d.services {
+		s.closeListeners()
+	}
+	if d.group != nil {
+		d.group.Close()
+	}
+	if d.consul != nil {
+		d.consul.Close()
+	}
+}
+
+func (d *Daemon) onPanic(value any, stack []byte) {
+	d.log.Error("panic on a loop; the connections of its task are closed, please report it",
+		zap.Any("panic", value), zap.ByteString("stack", stack))
+}
+
+// Run serves until ctx ends, then drains for at most runtime.drain and ends everything. The
+// error is not nil if something had to be cut. It is called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	control, stop := context.WithCancel(context.Background())
+	defer stop()
+	var running sync.WaitGroup
+	for _, s := range d.services {
+		running.Go(func() { s.upstream.Run(control) })
+	}
+	running.Go(func() { d.announceReady(control) })
+	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(d.services)),
+		zap.Int("loops", len(d.group.Loops())), zap.Stringer("admin", d.config.Admin.Listen))
+	notify(sdnotify.SdNotifyReady)
+
+	<-ctx.Done()
+	notify(sdnotify.SdNotifyStopping)
+	err := d.drain()
+	stop()
+	running.Wait()
+	d.close()
+	if d.admin != nil {
+		grace, cancel := context.WithTimeout(context.Background(), adminGrace)
+		defer cancel()
+		if e := d.admin.Shutdown(grace); e != nil {
+			d.log.Warn("admin interface did not end in time", zap.Error(e))
+		}
+	}
+	d.log.Info("sidecar has ended")
+	return err
+}
+
+// notify tells systemd, if it is there. That it cannot be told is no reason to stop.
+func notify(state string) { sdnotify.SdNotify(false, state) }
+
+// announceReady says once that every service's instances are known.
+func (d *Daemon) announceReady(ctx context.Context) {
+	for _, s := range d.services {
+		select {
+		case <-s.upstream.Known():
+		case <-ctx.Done():
+			return
+		}
+	}
+	d.log.Info("ready: the instances of every service are known")
+	notify("STATUS=ready")
+}
+
+// drain stops accepting and waits for what is running.
+func (d *Daemon) drain() error {
+	d.draining.Store(true)
+	limit := d.config.Runtime.Drain
+	d.log.Info("draining: nothing more is accepted", zap.Duration("at most", limit))
+	for _, s := range d.services {
+		s.closeListeners()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	errs := make([]error, len(d.services))
+	var all sync.WaitGroup
+	for i, s := range d.services {
+		all.Go(func() { errs[i] = s.proxy.Drain(ctx) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		d.log.Warn("drain took too long; what was still running has been cut", zap.Duration("limit", limit))
+		return fmt.Errorf("drain: what was still running after %v has been cut", limit)
+	}
+	d.log.Info("drained: nothing was cut")
+	return nil
+}
+
+// healthy reports whether every loop still turns.
+func (d *Daemon) healthy(ctx context.Context) error {
+	if err := d.group.EachWait(ctx, func(*eventloop.Loop) {}); err != nil {
+		return fmt.Errorf("an event loop does not answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"os"
+
+	"sidecar/admin"
+	"sidecar/breaker"
+	"sidecar/metrics"
+	"sidecar/upstream"
+)
+
+// missing says what keeps the sidecar from being ready, a line for each.
+func (d *Daemon) missing() []string {
+	if d.draining.Load() {
+		return []string{"draining: nothing more is accepted"}
+	}
+	var lines []string
+	for _, s := range d.services {
+		select {
+		case <-s.upstream.Known():
+			continue
+		default:
+		}
+		why := "its source has not answered yet"
+		if st := s.upstream.Status().Source; st.LastError != "" {
+			why = st.LastError
+		}
+		lines = append(lines, s.config.Name+": "+why)
+	}
+	return lines
+}
+
+// Status is the present state; it may be called from any goroutine while the daemon runs.
+func (d *Daemon) Status() admin.Document {
+	doc := admin.Document{Started: d.started, PID: os.Getpid(), Draining: d.draining.Load()}
+	for _, l := range d.group.Loops() {
+		st := l.Stats()
+		doc.Loops = append(doc.Loops, admin.Loop{Index: l.Index(), Tasks: st.Tasks, Connections: st.Conns, Turns: st.Turns, Panics: st.Panics})
+	}
+	for _, s := range d.services {
+		for _, ln := range s.listeners {
+			doc.Listeners = append(doc.Listeners, admin.Listener{
+				Address: ln.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol,
+				Active: s.counts.Active(), Accepted: ln.Accepted(),
+			})
+		}
+		doc.Services = append(doc.Services, admin.Service{
+			Policy: s.config.Balancer.Policy, SourceKind: s.config.Discovery.Source, Status: s.upstream.Status(),
+		})
+	}
+	return doc
+}
+
+// observe lets metrics ask for what others know.
+func (d *Daemon) observe() {
+	d.metrics.ObserveLoops(func(emit func(metrics.LoopSample)) {
+		for _, l := range d.group.Loops() {
+			st := l.Stats()
+			emit(metrics.LoopSample{Loop: l.Index(), Turns: st.Turns, Events: st.Events, Posts: st.Posts,
+				Panics: st.Panics, Conns: st.Conns, Tasks: st.Tasks})
+		}
+	})
+	d.metrics.ObserveSources(func(emit func(metrics.SourceSample)) {
+		for _, s := range d.services {
+			st := s.upstream.Status()
+			emit(metrics.SourceSample{Service: s.config.Name, Source: s.config.Discovery.Source,
+				Known: st.Source.Known, LastSuccess: st.Source.LastSuccess, LastError: st.Source.LastErrorAt,
+				Updates: st.Source.Updates, Errors: st.Source.Errors, Instances: st.Total})
+		}
+	})
+	d.metrics.ObserveEndpoints(func(emit func(metrics.EndpointSample)) {
+		for _, s := range d.services {
+			snapshot := s.upstream.Snapshot()
+			usable := make(map[*upstream.Endpoint]bool, len(snapshot.Usable))
+			for _, e := range snapshot.Usable {
+				usable[e] = true
+			}
+			for _, e := range snapshot.Endpoints {
+				emit(endpointSample(s.config.Name, e, usable[e]))
+			}
+		}
+	})
+}
+
+func endpointSample(service string, e *upstream.Endpoint, usable bool) metrics.EndpointSample {
+	c := e.Counters()
+	return metrics.EndpointSample{
+		Service: service, Address: e.Address(), Zone: e.Zone(), Usable: usable, Breaker: breakerState(e.BreakerState()),
+		InFlight: e.InFlight(), Latency: e.Latency(), Attempts: c.Attempts, ConnectFailures: c.ConnectFailures,
+		Resets: c.Resets, Timeouts: c.Timeouts, ServerErrors: c.ServerErrors, Ejections: c.Ejections,
+	}
+}
+
+func breakerState(s breaker.State) metrics.BreakerState {
+	switch s {
+	case breaker.Open:
+		return metrics.BreakerOpen
+	case breaker.HalfOpen:
+		return metrics.BreakerHalfOpen
+	}
+	return metrics.BreakerClosed
+}

@@ -1,0 +1,219 @@
+package metrics
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A BreakerState is the value of sidecar_endpoint_breaker_state, in rising order of trouble.
+type BreakerState uint8
+
+// The states there are.
+const (
+	BreakerClosed   BreakerState = 0 // attempts are let through
+	BreakerHalfOpen BreakerState = 1 // one attempt is let through, to see
+	BreakerOpen     BreakerState = 2 // none is
+)
+
+// An EndpointSample is the state of one endpoint at the moment of a scrape. Counts are
+// since the endpoint came into being.
+type EndpointSample struct {
+	Service string
+	Address string
+	Zone    string // or empty
+
+	Usable   bool          // it may be picked
+	Breaker  BreakerState  //
+	InFlight int64         // leases
+	Latency  time.Duration // peak-EWMA, as the picker sees it
+
+	Attempts        uint64
+	ConnectFailures uint64
+	Resets          uint64
+	Timeouts        uint64
+	ServerErrors    uint64 // answers of 5xx
+	Ejections       uint64 // how often its breaker opened
+}
+
+// merge adds the sample of another instance that has the same address: two series of the
+// same labels would spoil the whole scrape.
+func (s *EndpointSample) merge(o EndpointSample) {
+	s.Usable = s.Usable || o.Usable
+	s.Breaker = max(s.Breaker, o.Breaker)
+	s.InFlight += o.InFlight
+	s.Latency = max(s.Latency, o.Latency)
+	s.Attempts += o.Attempts
+	s.ConnectFailures += o.ConnectFailures
+	s.Resets += o.Resets
+	s.Timeouts += o.Timeouts
+	s.ServerErrors += o.ServerErrors
+	s.Ejections += o.Ejections
+}
+
+type endpointFamily struct {
+	each                                                              atomic.Pointer[func(func(EndpointSample))]
+	usable, breaker, inFlight, latency, attempts, failures, ejections *prometheus.Desc
+}
+
+func newEndpointFamily() *endpointFamily {
+	const sub = "endpoint"
+	by := []string{"service", "endpoint", "zone"}
+	return &endpointFamily{
+		usable:    desc(sub, "usable", "1 if the endpoint may be picked, 0 if it is down or ejected.", by...),
+		breaker:   desc(sub, "breaker_state", "0: closed, 1: half-open, 2: open.", by...),
+		inFlight:  desc(sub, "in_flight", "Requests and sessions on the endpoint.", by...),
+		latency:   desc(sub, "latency_seconds", "Latency as the balancer sees it: a moving average that rises at once.", by...),
+		attempts:  desc(sub, "attempts_total", "Requests and sessions tried on the endpoint.", by...),
+		failures:  desc(sub, "failures_total", "Attempts that failed, by kind.", append(by, "kind")...),
+		ejections: desc(sub, "ejections_total", "How often the endpoint's breaker opened.", by...),
+	}
+}
+
+// Describe is prometheus.Collector's.
+func (f *endpointFamily) Describe(ch chan<- *prometheus.Desc) {
+	describe(ch, f.usable, f.breaker, f.inFlight, f.latency, f.attempts, f.failures, f.ejections)
+}
+
+// Collect is prometheus.Collector's.
+func (f *endpointFamily) Collect(ch chan<- prometheus.Metric) {
+	type key struct{ service, address, zone string }
+	all := map[key]*EndpointSample{}
+	gather(&f.each, func(s EndpointSample) {
+		k := key{label(s.Service), label(s.Address), label(s.Zone)}
+		if twin, ok := all[k]; ok {
+			twin.merge(s)
+			return
+		}
+		all[k] = &s
+	})
+	for k, s := range all {
+		by := []string{k.service, k.address, k.zone}
+		gauge(ch, f.usable, truth(s.Usable), by...)
+		gauge(ch, f.breaker, float64(s.Breaker), by...)
+		gauge(ch, f.inFlight, float64(s.InFlight), by...)
+		gauge(ch, f.latency, s.Latency.Seconds(), by...)
+		counter(ch, f.attempts, s.Attempts, by...)
+		counter(ch, f.failures, s.ConnectFailures, append(by, "connect")...)
+		counter(ch, f.failures, s.Resets, append(by, "reset")...)
+		counter(ch, f.failures, s.Timeouts, append(by, "timeout")...)
+		counter(ch, f.failures, s.ServerErrors, append(by, "server_error")...)
+		counter(ch, f.ejections, s.Ejections, by...)
+	}
+}
+
+// A SourceSample is the state of one service's source at the moment of a scrape.
+type SourceSample struct {
+	Service string
+	Source  string // its kind: consul, static, dns, …
+
+	Known       bool      // it has reported a set
+	LastSuccess time.Time // zero: never
+	LastError   time.Time // zero: never
+	Updates     uint64    // sets reported
+	Errors      uint64    // failed lookups
+	Instances   int       // in the last set
+}
+
+type sourceFamily struct {
+	each                                                      atomic.Pointer[func(func(SourceSample))]
+	known, lastSuccess, lastError, updates, errors, instances *prometheus.Desc
+}
+
+func newSourceFamily() *sourceFamily {
+	const sub = "source"
+	by := []string{"service", "source"}
+	return &sourceFamily{
+		known:       desc(sub, "known", "1 once the source has reported a set of instances.", by...),
+		lastSuccess: desc(sub, "last_success_timestamp_seconds", "When the source last answered.", by...),
+		lastError:   desc(sub, "last_error_timestamp_seconds", "When a lookup last failed.", by...),
+		updates:     desc(sub, "updates_total", "Sets of instances that the source reported.", by...),
+		errors:      desc(sub, "errors_total", "Lookups that failed.", by...),
+		instances:   desc(sub, "instances", "Instances in the last set.", by...),
+	}
+}
+
+// Describe is prometheus.Collector's.
+func (f *sourceFamily) Describe(ch chan<- *prometheus.Desc) {
+	describe(ch, f.known, f.lastSuccess, f.lastError, f.updates, f.errors, f.instances)
+}
+
+// Collect is prometheus.Collector's.
+func (f *sourceFamily) Collect(ch chan<- prometheus.Metric) {
+	type key struct{ service, source string }
+	all := map[key]SourceSample{} // a service has one source; the last word counts
+	gather(&f.each, func(s SourceSample) { all[key{label(s.Service), label(s.Source)}] = s })
+	for k, s := range all {
+		gauge(ch, f.known, truth(s.Known), k.service, k.source)
+		if !s.LastSuccess.IsZero() {
+			gauge(ch, f.lastSuccess, seconds(s.LastSuccess), k.service, k.source)
+		}
+		if !s.LastError.IsZero() {
+			gauge(ch, f.lastError, seconds(s.LastError), k.service, k.source)
+		}
+		counter(ch, f.updates, s.Updates, k.service, k.source)
+		counter(ch, f.errors, s.Errors, k.service, k.source)
+		gauge(ch, f.instances, float64(s.Instances), k.service, k.source)
+	}
+}
+
+// A LoopSample is what one event loop has done up to the moment of a scrape.
+type LoopSample struct {
+	Loop int // its index
+
+	Turns  uint64 // times it asked the kernel what is ready
+	Events uint64 // what the kernel answered with
+	Posts  uint64 // functions posted to it by other goroutines
+	Panics uint64 // tasks ended by a panic
+	Conns  int64  // connections open
+	Tasks  int64  // tasks running or parked
+}
+
+type loopFamily struct {
+	each                                       atomic.Pointer[func(func(LoopSample))]
+	turns, events, posts, panics, conns, tasks *prometheus.Desc
+}
+
+func newLoopFamily() *loopFamily {
+	const sub = "loop"
+	return &loopFamily{
+		turns:  desc(sub, "turns_total", "Times the loop asked the kernel what is ready.", "loop"),
+		events: desc(sub, "events_total", "Events of sockets that the kernel told the loop.", "loop"),
+		posts:  desc(sub, "posts_total", "Functions posted to the loop by other goroutines.", "loop"),
+		panics: desc(sub, "panics_total", "Tasks ended by a panic: each is a bug.", "loop"),
+		conns:  desc(sub, "connections", "Connections of the loop that are open, to clients and to endpoints.", "loop"),
+		tasks:  desc(sub, "tasks", "Tasks of the loop that run or are parked.", "loop"),
+	}
+}
+
+// Describe is prometheus.Collector's.
+func (f *loopFamily) Describe(ch chan<- *prometheus.Desc) {
+	describe(ch, f.turns, f.events, f.posts, f.panics, f.conns, f.tasks)
+}
+
+// Collect is prometheus.Collector's.
+func (f *loopFamily) Collect(ch chan<- prometheus.Metric) {
+	all := map[int]LoopSample{}
+	gather(&f.each, func(s LoopSample) { all[s.Loop] = s })
+	for i, s := range all {
+		loop := strconv.Itoa(i)
+		counter(ch, f.turns, s.Turns, loop)
+		counter(ch, f.events, s.Events, loop)
+		counter(ch, f.posts, s.Posts, loop)
+		counter(ch, f.panics, s.Panics, loop)
+		gauge(ch, f.conns, float64(s.Conns), loop)
+		gauge(ch, f.tasks, float64(s.Tasks), loop)
+	}
+}
+
+// gather calls the callback that is registered, if one is.
+func gather[S any](each *atomic.Pointer[func(func(S))], emit func(S)) {
+	if f := each.Load(); f != nil && *f != nil {
+		(*f)(emit)
+	}
+}
+
+// seconds is a moment in seconds since 1970.
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

@@ -1,0 +1,78 @@
+package http
+
+import "sidecar/internal/eventloop"
+
+// A client is a client's connection. There may be very many that wait for a request, so
+// what a request needs is in its exchange.
+type client struct {
+	shard      *shard
+	conn       *eventloop.Conn
+	next, prev *client
+	busy       bool // a task serves it
+}
+
+// await leaves the connection idle until there is something to read.
+func (c *client) await() {
+	if !c.conn.Idle(c) {
+		c.start()
+	}
+}
+
+func (c *client) start() {
+	c.busy = true
+	c.shard.loop.Go(c)
+}
+
+// Ready is called by the loop when an idle connection is not idle any more.
+func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
+	if why != eventloop.CauseReadable {
+		c.close()
+		return
+	}
+	c.start()
+}
+
+// Run serves requests until nothing more is there to be read.
+func (c *client) Run(t *eventloop.Task) {
+	x := c.shard.exchange()
+	sound := false
+	defer func() {
+		x.end()
+		if sound { // and not in a panic
+			c.shard.recycle(x)
+		}
+		if c.busy {
+			c.close()
+		}
+	}()
+	x.begin(c, t)
+	for {
+		if x.held() == 0 {
+			if err := x.read(); err != nil {
+				sound = true
+				if err == eventloop.ErrWouldBlock && c.idle() {
+					c.busy = false
+				}
+				return
+			}
+		}
+		if !x.serve() {
+			sound = true
+			return
+		}
+	}
+}
+
+// idle leaves the connection to the loop; false if it is not wanted any more.
+func (c *client) idle() bool {
+	if c.shard.draining {
+		return false
+	}
+	c.conn.SetReadTimeout(c.shard.proxy.ClientIdle)
+	return c.conn.Idle(c)
+}
+
+func (c *client) close() {
+	c.conn.Close()
+	c.shard.remove(c)
+}

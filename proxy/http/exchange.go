@@ -1,0 +1,469 @@
+package http
+
+import (
+	"time"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// maxTried bounds the attempts of one request whatever is configured, and so the list of
+// endpoints not to try again.
+const maxTried = 16
+
+// An exchange is one request of a client and its response. It is used again for the next
+// one; what it has allocated once stays with it.
+type exchange struct {
+	shard  *shard
+	client *client
+	conn   *eventloop.Conn // the client's
+	task   *eventloop.Task
+
+	in   []byte // from the client: in[r:w] has not been used
+	r, w int
+
+	req      h1.Request
+	complete bool   // its head has been parsed
+	first    int    // where its body begins in in
+	reqHead  []byte // to send on
+	out      flow   // the request to the endpoint
+
+	lease  upstream.Lease
+	up     *link
+	reused bool // up comes from the pool
+	heard  bool // bytes have come from it
+	tried  []*upstream.Endpoint
+
+	ub   []byte // from the endpoint: ub[:uw], a buffer only while there is something in it
+	uw   int
+	resp h1.Response
+	head []byte // to answer with
+	back flow   // the response to the client
+
+	bounded   eventloop.Events // deadlines set on the client's connection
+	upBounded bool             // a write deadline is set on up
+
+	previous failure // of the attempt before
+	attempts int
+	fresh    bool // do not take connections from the pool any more
+	begun    bool // bytes of a final response have gone to the client
+	last     bool // the client's connection is closed behind this exchange
+	status   int
+	started  time.Duration
+}
+
+// begin gives the exchange to a client.
+func (x *exchange) begin(c *client, t *eventloop.Task) {
+	x.client, x.conn, x.task = c, c.conn, t
+	x.out.task, x.back.task = t, t
+	x.in = x.shard.loop.Buffer()
+	x.r, x.w = 0, 0
+}
+
+// end gives back what the exchange has borrowed. It is also reached when the task panics.
+func (x *exchange) end() {
+	x.letGo()
+	x.shard.loop.Release(x.in)
+	x.in, x.client, x.conn, x.task = nil, nil, nil, nil
+	clear(x.tried)
+}
+
+// held is the number of bytes of the client that have been read and not used.
+func (x *exchange) held() int { return x.w - x.r }
+
+// read takes what the client has sent, or returns ErrWouldBlock.
+func (x *exchange) read() error {
+	n, err := x.conn.TryRead(x.in[x.w:])
+	x.w += n
+	return err
+}
+
+// serve serves one request, and reports whether another one may follow on the connection.
+func (x *exchange) serve() bool {
+	x.reset()
+	if f := x.readHead(); f.happened() {
+		if f.status != 0 {
+			x.fail(f)
+			x.linger()
+		}
+		return false
+	}
+	m := x.shard.requests
+	x.started = x.shard.loop.Now()
+	m.Started.Add(1)
+	x.forward()
+	x.letGo()
+	m.Finish(x.status, x.shard.loop.Now()-x.started)
+	m.BytesIn.Add(uint64(x.first-x.r) + uint64(x.out.body.Seen()))
+	x.r, x.w = x.out.next, x.out.end
+	x.unbound()
+	if x.last && x.begun {
+		x.linger()
+	}
+	return !x.last
+}
+
+func (x *exchange) reset() {
+	x.req.Reset()
+	x.complete, x.fresh, x.begun, x.last, x.heard = false, false, false, false, false
+	x.attempts, x.status, x.uw = 0, 0, 0
+	x.tried = x.tried[:0]
+	x.out.body, x.back.body = h1.Body{}, h1.Body{}
+	x.out.next, x.out.end = 0, 0
+	x.previous = failure{}
+}
+
+// readHead reads up to the end of a request's head. The failure's status is 0 if nobody is
+// there to be told.
+func (x *exchange) readHead() failure {
+	if x.r > 0 {
+		x.w = copy(x.in, x.in[x.r:x.w])
+		x.r = 0
+	}
+	p := x.shard.proxy
+	for bounded := false; ; {
+		n, err := x.req.Parse(x.in[:x.w], &p.Limits)
+		if err != nil {
+			return clientFailure(err)
+		}
+		if n > 0 {
+			x.first, x.complete = n, true
+			x.conn.SetReadTimeout(0)
+			return failure{}
+		}
+		if !bounded {
+			x.conn.SetReadTimeout(p.HeadTimeout)
+			bounded = true
+		}
+		x.in = x.grow(x.in, x.w)
+		n, err = x.conn.Read(x.in[x.w:])
+		if err != nil {
+			return clientFailure(err)
+		}
+		x.w += n
+	}
+}
+
+// grow returns a buffer with the same content and room behind it. The parser's limit ends
+// its growth.
+func (x *exchange) grow(b []byte, used int) []byte {
+	if used < len(b) {
+		return b
+	}
+	larger := make([]byte, 2*len(b))
+	copy(larger, b[:used])
+	x.shard.loop.Release(b)
+	return larger
+}
+
+// forward sends the request on and the response back, and tries again where that is right.
+func (x *exchange) forward() {
+	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
+	if f := x.refuse(); f.happened() {
+		x.fail(f)
+		return
+	}
+	x.shard.proxy.Service.Budget().Deposit()
+	x.reqHead = x.appendRequest(x.reqHead[:0])
+	for {
+		f := x.attempt()
+		if !f.happened() {
+			return
+		}
+		x.judge(&f)
+		if !f.granted && !x.again(&f) {
+			x.fail(f)
+			return
+		}
+		x.letGo()
+	}
+}
+
+// attempt makes one try. The zero failure means that the exchange has come to its end.
+func (x *exchange) attempt() failure {
+	if f := x.connect(); f.happened() {
+		return f
+	}
+	x.attempts++
+	x.out.rewind(x.up.conn, x.reqHead, x.first)
+	if f := x.converse(); f.happened() {
+		return f
+	}
+	if f, ok := x.unwanted(); ok {
+		return f
+	}
+	x.answer()
+	return x.relay()
+}
+
+// connect acquires a lease and a connection to its endpoint.
+func (x *exchange) connect() failure {
+	s := x.shard
+	lease, err := s.proxy.Service.Acquire(upstream.PickKey{}, x.tried...)
+	if err != nil && len(x.tried) > 0 {
+		if x.previous.retry == metrics.RetryConnect {
+			// There is no other, and this one has just refused.
+			x.previous.retry = metrics.RetryOther
+			return x.previous
+		}
+		lease, err = s.proxy.Service.Acquire(upstream.PickKey{})
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	x.lease = lease
+	pool := s.pool(lease.Endpoint())
+	if !x.fresh {
+		if x.up = pool.get(); x.up != nil {
+			x.reused = true
+			return failure{}
+		}
+	}
+	x.reused = false
+	if x.up, err = pool.dial(); err != nil {
+		x.attempts++
+		return dialFailure(err)
+	}
+	return failure{}
+}
+
+// converse sends the request and waits for the head of a final response, whatever comes
+// first: an endpoint may answer before it has read everything, or anything.
+func (x *exchange) converse() failure {
+	x.heard, x.uw = false, 0
+	out := needWrite
+	for {
+		if out != finished {
+			switch out = x.out.step(); out {
+			case failedRead:
+				return clientFailure(x.out.err)
+			case failedWrite, finished:
+				// Even if it takes no more of the request it may have answered it.
+				out = finished
+				x.up.conn.SetReadTimeout(x.patience())
+			}
+		}
+		switch got, err := x.hear(); {
+		case err != nil:
+			return x.unheard(err)
+		case got:
+			return failure{}
+		}
+		if f := x.wait(out, needRead); f.happened() {
+			return f
+		}
+	}
+}
+
+// patience is how long the endpoint has from the request's end to the response's head.
+func (x *exchange) patience() time.Duration {
+	p := x.shard.proxy
+	if p.Retry.PerTry > 0 && (p.RequestTimeout <= 0 || p.Retry.PerTry < p.RequestTimeout) {
+		return p.Retry.PerTry
+	}
+	return p.RequestTimeout
+}
+
+// hear reads from the endpoint up to the end of a final response's head. Interim responses
+// go to the client as they come.
+func (x *exchange) hear() (bool, error) {
+	for {
+		if x.uw > 0 {
+			n, err := x.resp.Parse(x.ub[:x.uw], x.req.MethodID, &x.shard.proxy.Limits)
+			switch {
+			case err != nil:
+				return false, err
+			case n > 0 && !x.resp.Interim():
+				x.back.next = n
+				return true, nil
+			case n > 0:
+				if err := x.interim(); err != nil {
+					return false, err
+				}
+				x.uw = copy(x.ub, x.ub[n:x.uw])
+				continue
+			}
+		}
+		if !x.up.conn.Has(eventloop.Readable) && x.uw == 0 {
+			if _, err := x.up.conn.TryRead(nil); err != nil && err != eventloop.ErrWouldBlock {
+				return false, err
+			}
+			return false, nil // and no buffer while there is nothing to put into it
+		}
+		if x.ub == nil {
+			x.ub = x.shard.loop.Buffer()
+		}
+		x.ub = x.grow(x.ub, x.uw+chunkBack)
+		n, err := x.up.conn.TryRead(x.ub[x.uw : len(x.ub)-chunkBack])
+		if err == eventloop.ErrWouldBlock {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		x.heard = true
+		x.uw += n
+	}
+}
+
+// interim passes a 1xx response on, to clients that know such.
+func (x *exchange) interim() error {
+	if x.req.Minor == 0 {
+		return nil
+	}
+	x.head = x.appendResponse(x.head[:0])
+	x.conn.SetWriteTimeout(x.shard.proxy.ClientIdle)
+	n, err := x.conn.Write(x.head)
+	x.shard.requests.BytesOut.Add(uint64(n))
+	if err != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+// wait parks until one of the flows can move, or the client is gone.
+func (x *exchange) wait(out, back state) failure {
+	var client, up eventloop.Events
+	switch out {
+	case needRead:
+		client |= eventloop.Readable
+	case needWrite:
+		up |= eventloop.Writable
+	}
+	switch back {
+	case needRead:
+		up |= eventloop.Readable
+	case needWrite:
+		client |= eventloop.Writable
+	}
+	x.bound(client, up)
+	if err := x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up}); err != nil {
+		return clientFailure(err)
+	}
+	if x.conn.Has(eventloop.Broken) && client&eventloop.Readable == 0 {
+		return clientFailure(errClientGone)
+	}
+	return failure{}
+}
+
+// bound sets the deadlines of what is waited for: a client that sends no body, or takes no
+// response, for ClientIdle, an endpoint that takes no request for RequestTimeout. What the
+// endpoint has to answer in is set by converse and answer.
+func (x *exchange) bound(client, up eventloop.Events) {
+	p := x.shard.proxy
+	if client&eventloop.Readable != 0 {
+		x.conn.SetReadTimeout(p.ClientIdle)
+	}
+	if client&eventloop.Writable != 0 {
+		x.conn.SetWriteTimeout(p.ClientIdle)
+	} else if x.bounded&eventloop.Writable != 0 {
+		x.conn.SetWriteTimeout(0)
+	}
+	x.bounded |= client
+	if up&eventloop.Writable != 0 {
+		x.up.conn.SetWriteTimeout(p.RequestTimeout)
+		x.upBounded = true
+	} else if x.upBounded {
+		x.up.conn.SetWriteTimeout(0)
+		x.upBounded = false
+	}
+	if x.begun && up&eventloop.Readable != 0 {
+		x.up.conn.SetReadTimeout(p.StreamIdle)
+	}
+}
+
+// unbound takes the deadlines back behind an exchange.
+func (x *exchange) unbound() {
+	if x.bounded != 0 {
+		x.conn.SetReadTimeout(0)
+		x.conn.SetWriteTimeout(0)
+		x.bounded = 0
+	}
+}
+
+// answer begins the response: from here on there is no second attempt.
+func (x *exchange) answer() {
+	r, now := &x.resp, x.shard.loop.Now()
+	x.status = r.Status
+	took := now - x.started
+	x.shard.requests.FirstByte.Observe(took)
+	outcome := upstream.Success
+	if r.Status >= 500 {
+		outcome = upstream.ServerError
+	}
+	x.lease.Report(upstream.Result{Outcome: outcome, Latency: took})
+
+	body := r.Body
+	x.last = !x.req.KeepAlive || x.shard.draining || !x.out.body.Done()
+	old := x.req.Minor == 0
+	switch {
+	case body.Kind == h1.Chunked && old:
+		body.Decode, x.last = true, true
+	case body.Kind == h1.UntilClose && old:
+		x.last = true
+	}
+	x.back.start(x.up.conn, x.conn, nil, body, x.ub, x.back.next, x.uw, body.Kind == h1.UntilClose && !old)
+	x.head = x.appendResponse(x.head[:0])
+	x.back.head = x.head
+	x.begun = true
+}
+
+// relay moves the response, and what is left of the request, to their ends.
+func (x *exchange) relay() failure {
+	for {
+		back := x.back.step()
+		switch back {
+		case failedRead:
+			return upstreamFailure(x.back.err)
+		case failedWrite:
+			return clientFailure(x.back.err)
+		case finished:
+			x.finish()
+			return failure{}
+		}
+		out := finished
+		if x.out.err == nil && (!x.out.body.Done() || x.out.pending()) {
+			if out = x.out.step(); out == failedRead {
+				return clientFailure(x.out.err)
+			}
+		}
+		if f := x.wait(out, back); f.happened() {
+			return f
+		}
+	}
+}
+
+// finish keeps the endpoint's connection if nothing is left on it of this exchange.
+func (x *exchange) finish() {
+	clean := x.resp.KeepAlive && x.out.err == nil && x.out.body.Done() && !x.out.pending() &&
+		x.back.next == x.back.end && x.resp.Body.Kind != h1.UntilClose
+	if clean {
+		x.lease.Release()
+		x.up.pool.put(x.up)
+		x.up = nil
+	}
+	if !x.out.body.Done() {
+		x.last = true
+	}
+}
+
+// letGo ends what is left of an attempt: its connection, whose state nobody knows any more,
+// its lease and its buffer.
+func (x *exchange) letGo() {
+	x.out.releasePipe()
+	x.back.releasePipe()
+	if x.up != nil {
+		x.up.close()
+		x.up = nil
+	}
+	x.lease.Release()
+	x.lease = upstream.Lease{}
+	if x.ub != nil {
+		x.shard.requests.BytesOut.Add(uint64(x.back.written))
+		x.back.written = 0
+		x.shard.loop.Release(x.ub)
+		x.ub = nil
+	}
+}

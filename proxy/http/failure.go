@@ -1,0 +1,206 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// A failure is why an attempt, or the whole exchange, did not succeed. The zero failure is
+// success.
+type failure struct {
+	cause   metrics.Cause
+	status  int    // what to answer; 0: nobody is there to be answered
+	text    string // for a person, behind what err says
+	err     error
+	granted bool // another attempt has been agreed on
+	stale   bool // a connection from the pool was closed under a request; says nothing of the endpoint
+	retry   metrics.RetryReason
+}
+
+func (f *failure) happened() bool { return f.err != nil }
+
+// outcome is what the endpoint is judged by.
+func (f *failure) outcome() upstream.Outcome {
+	switch {
+	case f.stale:
+		return upstream.Canceled
+	case f.retry == metrics.Retry502, f.retry == metrics.Retry503, f.retry == metrics.Retry504, f.cause == metrics.CauseOther && f.status >= 500:
+		return upstream.ServerError
+	case f.cause == metrics.CauseConnectFailed:
+		return upstream.ConnectFailed
+	case f.cause == metrics.CauseConnectTimeout, f.cause == metrics.CauseTimeout:
+		return upstream.TimedOut
+	case f.cause == metrics.CauseReset, f.cause == metrics.CauseBadResponse:
+		return upstream.Reset
+	}
+	return upstream.Canceled
+}
+
+func dialFailure(err error) failure {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,
+			text: "the endpoint did not accept a connection in time", err: err, retry: metrics.RetryConnect}
+	case local(err):
+		return failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
+			text: "the sidecar is out of descriptors, ports or memory", err: err, retry: metrics.RetryOther}
+	}
+	return failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
+		text: "the endpoint does not accept connections", err: err, retry: metrics.RetryConnect}
+}
+
+// local tells errors that no other endpoint would mend.
+func local(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// upstreamFailure judges what went wrong while the endpoint's response was expected.
+func upstreamFailure(err error) failure {
+	var bad *h1.Error
+	switch {
+	case errors.As(err, &bad):
+		return failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: err}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return failure{cause: metrics.CauseTimeout, status: http.StatusGatewayTimeout,
+			text: "the endpoint did not answer in time", err: err, retry: metrics.RetryTimeout}
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
+	}
+	return failure{cause: metrics.CauseReset, status: http.StatusBadGateway,
+		text: "the endpoint closed the connection before its answer was complete", err: err, retry: metrics.RetryReset}
+}
+
+// clientFailure judges what went wrong while the client's request was expected.
+func clientFailure(err error) failure {
+	var bad *h1.Error
+	switch {
+	case errors.As(err, &bad):
+		return requestFailure(bad)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return failure{cause: metrics.CauseClientTimeout, status: http.StatusRequestTimeout, text: "the request was not complete in time", err: err}
+	case errors.Is(err, errDraining):
+		return failure{cause: metrics.CauseDraining, err: err}
+	}
+	return failure{cause: metrics.CauseClientGone, err: err}
+}
+
+func requestFailure(bad *h1.Error) failure {
+	f := failure{cause: metrics.CauseBadRequest, status: bad.Status, text: bad.Text, err: bad}
+	if bad.Status == http.StatusRequestHeaderFieldsTooLarge || bad.Status == http.StatusRequestURITooLong {
+		f.cause = metrics.CauseTooLarge
+	}
+	return f
+}
+
+// unavailable is for when there is no endpoint to try.
+func unavailable(err error) failure {
+	f := failure{cause: metrics.CauseOther, status: http.StatusServiceUnavailable, err: err}
+	var u *upstream.Unavailable
+	if errors.As(err, &u) {
+		f.cause = metrics.CauseOf(u.Cause)
+	}
+	return f
+}
+
+// errClientGone is the cause where the loop has said so, and no call has failed.
+var errClientGone = errors.New("the client closed its connection")
+
+// fail answers the client with the failure, if its response has not begun, and otherwise
+// sees to it that what the client has got cannot be taken for the whole.
+func (x *exchange) fail(f failure) {
+	s := x.shard
+	s.requests.Error(f.cause)
+	x.logFailure(&f)
+	x.last = true
+	if x.begun {
+		if x.back.body.Kind == h1.UntilClose && !x.back.encode {
+			x.conn.Reset()
+		}
+		return
+	}
+	if f.status == 0 {
+		return
+	}
+	x.status = f.status
+	body := "sidecar: " + x.shard.proxy.Name + ": " + f.message() + "\n"
+	out := append(x.head[:0], "HTTP/1.1 "...)
+	out = append(appendNumber(out, "", f.status)[:len("HTTP/1.1 000")], ' ')
+	out = appendField(out, "", http.StatusText(f.status))
+	out = append(out, "Content-Type: text/plain; charset=utf-8\r\n"...)
+	out = appendNumber(out, "Content-Length: ", len(body))
+	out = append(out, "Date: "...)
+	out = time.Now().UTC().AppendFormat(out, http.TimeFormat)
+	out = append(out, "\r\n"...)
+	out = appendField(out, "Sidecar-Error: ", f.cause.String())
+	x.last = !x.answerable()
+	out = x.appendConnection(out)
+	out = append(out, "\r\n"...)
+	if x.req.MethodID != h1.MethodHead {
+		out = append(out, body...)
+	}
+	x.head = out
+	x.conn.SetWriteTimeout(s.proxy.ClientIdle)
+	n, err := x.conn.Write(out)
+	s.requests.BytesOut.Add(uint64(n))
+	if err != nil {
+		x.last = true
+	}
+}
+
+// answerable reports whether the connection can go on behind an answer of our own: the
+// request has been read to its end.
+func (x *exchange) answerable() bool {
+	return x.complete && x.req.KeepAlive && x.out.body.Done() && !x.shard.draining
+}
+
+func (f *failure) message() string {
+	if f.text == "" {
+		return f.err.Error()
+	}
+	return f.text + ": " + f.err.Error()
+}
+
+// maxLogged bounds what of a request line stands in a log line.
+const maxLogged = 256
+
+// logFailure writes one line per failed request. What a client does to itself is for
+// debugging only.
+func (x *exchange) logFailure(f *failure) {
+	level := zapcore.WarnLevel
+	if f.status < 500 {
+		level = zapcore.DebugLevel
+	}
+	ce := x.shard.proxy.Log.Check(level, "request failed")
+	if ce == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("service", x.shard.proxy.Name), zap.Stringer("cause", f.cause), zap.Int("status", f.status),
+		zap.String("client", x.conn.RemoteAddrPort().String()), zap.Int("attempts", x.attempts), zap.Error(f.err),
+	}
+	if x.complete {
+		line, _, _ := bytes.Cut(x.reqHead[:min(len(x.reqHead), maxLogged)], []byte(" HTTP/"))
+		fields = append(fields, zap.ByteString("request", line), zap.Bool("begun", x.begun))
+	}
+	if len(x.tried) > 0 {
+		fields = append(fields, zap.String("endpoint", x.tried[len(x.tried)-1].Address()))
+	}
+	ce.Write(fields...)
+}

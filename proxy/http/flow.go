@@ -1,0 +1,249 @@
+package http
+
+import (
+	"io"
+	"strconv"
+
+	"sidecar/internal/eventloop"
+	"sidecar/proxy/http/h1"
+)
+
+// spliceFrom is how much of a body must be left for splice(2) to be worth its pipe.
+const spliceFrom = 64 << 10
+
+// Room that a flow which writes chunks leaves around its data: in front for the chunk's
+// size, behind for the line end.
+const (
+	chunkFront = 10
+	chunkBack  = 2
+)
+
+// state is what a flow waits for.
+type state uint8
+
+const (
+	needRead    state = iota // its source has nothing just now
+	needWrite                // its destination has no room just now
+	finished                 // the message has been written to its end
+	failedRead               // the source broke off, or sent what is no message
+	failedWrite              // the destination does not take any more
+)
+
+// A flow moves one message, of which the head is ready to be written, from one connection
+// to another. Its buffer is read into at end; what lies in next..end has not been looked at
+// yet, what lies in sent..ready may be written.
+type flow struct {
+	task     *eventloop.Task
+	from, to *eventloop.Conn
+	head     []byte
+	body     h1.Body
+	buf      []byte
+	sent     int
+	ready    int
+	next     int
+	end      int
+	encode   bool // write chunks: the source delimits the body by its end
+	reused   bool // bytes that have been written are gone from buf
+	pipe     *eventloop.Pipe
+	written  int64
+	err      error // why it failed
+}
+
+// start makes the flow one of a new message. buf[next:end] is what was read behind the
+// head. With encode there is room for a chunk's size in front of next and for a line end
+// behind end.
+func (f *flow) start(from, to *eventloop.Conn, head []byte, body h1.Body, buf []byte, next, end int, encode bool) {
+	*f = flow{task: f.task, from: from, to: to, head: head, body: body, buf: buf,
+		sent: next, ready: next, next: next, end: end, encode: encode}
+}
+
+// rewind begins again with another destination. It is for flows whose whole body is in the
+// buffer: see whole.
+func (f *flow) rewind(to *eventloop.Conn, head []byte, first int) {
+	f.to, f.head, f.sent, f.err = to, head, first, nil
+}
+
+// whole reports whether the body lies in the buffer from its first to its last byte.
+func (f *flow) whole() bool { return f.body.Done() && !f.reused }
+
+// pending reports whether something waits to be written.
+func (f *flow) pending() bool {
+	return len(f.head) > 0 || f.sent < f.ready || f.pipe != nil && f.pipe.Buffered() > 0
+}
+
+// step moves what can be moved now.
+func (f *flow) step() state {
+	for {
+		at := f.next
+		if f.sent == f.ready && at < f.end && !f.body.Done() {
+			if f.err = f.check(); f.err != nil {
+				return failedRead
+			}
+		}
+		s, ok := state(0), true
+		switch {
+		case f.pipe != nil && f.pipe.Buffered() > 0:
+			s, ok = f.drain()
+		case f.pending():
+			s, ok = f.write()
+		case f.body.Done():
+			f.releasePipe()
+			return finished
+		case f.next == at: // what is there, if anything, is not enough
+			s, ok = f.read()
+		}
+		if !ok {
+			return s
+		}
+		f.task.Rest()
+	}
+}
+
+func (f *flow) write() (state, bool) {
+	var n int
+	var err error
+	switch {
+	case f.sent == f.ready:
+		n, err = f.to.TryWrite(f.head)
+	case len(f.head) == 0:
+		n, err = f.to.TryWrite(f.buf[f.sent:f.ready])
+	default:
+		n, err = f.to.TryWritev(f.head, f.buf[f.sent:f.ready])
+	}
+	if err != nil {
+		return f.failed(err, needWrite, failedWrite), false
+	}
+	f.written += int64(n)
+	h := min(n, len(f.head))
+	f.head = f.head[h:]
+	f.sent += n - h
+	return 0, true
+}
+
+// failed turns an error of a Try call into a state.
+func (f *flow) failed(err error, again, failed state) state {
+	if err == eventloop.ErrWouldBlock {
+		return again
+	}
+	f.err = err
+	return failed
+}
+
+// read takes more from the source; everything before it has been written.
+func (f *flow) read() (state, bool) {
+	if f.next == f.end && !f.encode && !f.body.Decode && f.body.Remaining() >= spliceFrom && f.spliceable() {
+		return f.fill()
+	}
+	n, err := f.from.TryRead(f.makeRoom())
+	if err == io.EOF {
+		return f.eof()
+	}
+	if err != nil {
+		return f.failed(err, needRead, failedRead), false
+	}
+	f.end += n
+	return 0, true
+}
+
+// makeRoom moves what has not been looked at to the front and returns the space behind it.
+func (f *flow) makeRoom() []byte {
+	front, back := 0, 0
+	if f.encode {
+		front, back = chunkFront, chunkBack
+	}
+	if f.next != front {
+		f.end = front + copy(f.buf[front:], f.buf[f.next:f.end])
+		f.sent, f.ready, f.next = front, front, front
+	}
+	f.reused = true
+	return f.buf[f.end : len(f.buf)-back]
+}
+
+func (f *flow) eof() (state, bool) {
+	if err := f.body.End(); err != nil {
+		f.err = io.ErrUnexpectedEOF
+		return failedRead, false
+	}
+	if f.encode {
+		f.sent, f.ready = 0, copy(f.buf, h1.LastChunk)
+		f.next, f.end = f.ready, f.ready
+	}
+	return 0, true
+}
+
+// check looks at what has been read and makes ready what may pass. What was ready before
+// has been written.
+func (f *flow) check() error {
+	f.sent, f.ready = f.next, f.next
+	for f.next < f.end && !f.body.Done() {
+		skip, take, err := f.body.Next(f.buf[f.next:f.end])
+		if err != nil {
+			return err
+		}
+		if skip+take == 0 {
+			break // the beginning of a trailer line
+		}
+		from := f.next + skip
+		if from != f.ready {
+			copy(f.buf[f.ready:], f.buf[from:from+take])
+		}
+		f.ready += take
+		f.next = from + take
+	}
+	if f.encode && f.sent < f.ready {
+		f.wrap()
+	}
+	return nil
+}
+
+// wrap makes a chunk of what is ready. There is room in front, since what stood there was
+// a head or has been left free, and behind.
+func (f *flow) wrap() {
+	var size [chunkFront]byte
+	line := append(strconv.AppendUint(size[:0], uint64(f.ready-f.sent), 16), '\r', '\n')
+	f.sent -= len(line)
+	copy(f.buf[f.sent:], line)
+	f.ready += copy(f.buf[f.ready:], "\r\n")
+	f.next, f.end = f.ready, f.ready
+}
+
+// spliceable finds a pipe; without one the bytes go through the buffer.
+func (f *flow) spliceable() bool {
+	if f.pipe == nil {
+		f.pipe, _ = f.task.Loop().Pipe()
+	}
+	return f.pipe != nil
+}
+
+func (f *flow) fill() (state, bool) {
+	n, err := f.pipe.Fill(f.from, int(min(f.body.Remaining(), eventloop.PipeSize)))
+	if err == io.EOF {
+		return f.eof()
+	}
+	if err != nil {
+		if err == eventloop.ErrWouldBlock {
+			f.releasePipe()
+		}
+		return f.failed(err, needRead, failedRead), false
+	}
+	f.reused = true
+	f.body.Skip(int64(n))
+	return 0, true
+}
+
+func (f *flow) drain() (state, bool) {
+	n, err := f.pipe.Drain(f.to)
+	if err != nil {
+		return f.failed(err, needWrite, failedWrite), false
+	}
+	f.written += int64(n)
+	return 0, true
+}
+
+// releasePipe gives the pipe back while nothing moves through it.
+func (f *flow) releasePipe() {
+	if f.pipe != nil {
+		f.pipe.Release()
+		f.pipe = nil
+	}
+}

@@ -1,0 +1,125 @@
+package h1
+
+import "math"
+
+// BodyKind says what delimits a body (RFC 9112 §6.3).
+type BodyKind uint8
+
+const (
+	NoBody     BodyKind = iota
+	Length              // Content-Length
+	Chunked             // Transfer-Encoding: chunked
+	UntilClose          // the end of the connection; responses only
+)
+
+// Body follows a message's body through the octets of its connection and says
+// which of them to pass on. It is a value: a copy goes on from where the
+// original was.
+type Body struct {
+	Kind BodyKind
+	// Decode makes a chunked body come out as its data alone, for a recipient
+	// that speaks HTTP/1.0 or for a different framing. Otherwise its framing
+	// passes too. It is set before the first call of Next.
+	Decode bool
+
+	done     bool
+	response bool // faults are the instance's
+	state    chunkState
+	digits   uint8 // of the chunk size so far
+	fields   uint8 // in the trailer section so far
+	line     int32 // octets of the chunk's size line so far, or of the trailer section
+	overhead int32 // framing in excess of what data justifies
+	left     int64 // data up to the next framing, or up to the end
+	seen     int64 // data so far
+}
+
+// Init makes b a body that begins; n is the length of a Length body.
+func (b *Body) Init(kind BodyKind, n int64) {
+	*b = Body{Kind: kind, left: n}
+	switch kind {
+	case NoBody:
+		b.done = true
+	case Length:
+		b.done = n == 0
+	case UntilClose:
+		b.left = math.MaxInt64
+	}
+}
+
+// Done reports whether the body is complete.
+func (b *Body) Done() bool { return b.done }
+
+// Seen returns the octets of data so far, without chunk framing.
+func (b *Body) Seen() int64 { return b.seen }
+
+// Remaining returns how many of the octets that come next are data for sure,
+// and need not be shown to Next: the rest of a Length body, or of a chunk.
+func (b *Body) Remaining() int64 {
+	if b.done || b.Kind == Chunked && b.state != chunkData {
+		return 0
+	}
+	return b.left
+}
+
+// Skip takes note of n octets, at most Remaining, that were moved past Next,
+// by splice for example.
+func (b *Body) Skip(n int64) {
+	b.seen += n
+	switch b.Kind {
+	case Length:
+		b.left -= n
+		b.done = b.left == 0
+	case Chunked:
+		if b.left -= n; b.left == 0 {
+			b.state = chunkDataCR
+		}
+	}
+}
+
+// Next looks at p, the octets that come next on the connection. Of these the
+// first skip are not to be passed on and the take behind them are; what
+// follows them is for the next call. Octets behind the end of the body are
+// never taken.
+//
+// Next takes all there is, over several calls if need be, with one exception:
+// an incomplete line of a trailer section is left alone (skip and take are 0),
+// to be presented again, with more behind it, at most maxTrailerLine octets.
+//
+// An error is an *Error; the message cannot be completed then.
+func (b *Body) Next(p []byte) (skip, take int, err error) {
+	if b.done || len(p) == 0 {
+		return 0, 0, nil
+	}
+	if b.Kind == Chunked {
+		skip, take, f := b.nextChunked(p)
+		if f != nil {
+			return skip, take, b.error(f)
+		}
+		return skip, take, nil
+	}
+	n := len(p)
+	if b.Kind == Length && int64(n) > b.left {
+		n = int(b.left)
+	}
+	b.Skip(int64(n))
+	return 0, n, nil
+}
+
+// End says that the connection has ended. That completes an UntilClose body
+// and breaks any other that is not complete.
+func (b *Body) End() error {
+	if b.Kind == UntilClose {
+		b.done = true
+	}
+	if !b.done {
+		return b.error(faultTruncated)
+	}
+	return nil
+}
+
+func (b *Body) error(f *fault) error {
+	if b.response {
+		return f.response
+	}
+	return f.request
+}

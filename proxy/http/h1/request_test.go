@@ -1,0 +1,349 @@
+package h1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// cause returns the cause of an *Error, "" for nil.
+func cause(t testing.TB, err error) string {
+	t.Helper()
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v is a %T, want an *Error", err, err)
+	}
+	return fmt.Sprintf("%d %s", e.Status, e.Cause)
+}
+
+// parseRequest parses a head that must be complete, or a mistake.
+func parseRequest(t testing.TB, head string, lim *Limits) (*Request, error) {
+	t.Helper()
+	r := new(Request)
+	n, err := r.Parse([]byte(head), lim)
+	if err == nil && n == 0 {
+		t.Fatalf("Parse(%.200q) wants more", head)
+	}
+	return r, err
+}
+
+// get is the head of a GET with the given lines behind Host.
+func get(lines ...string) string {
+	head := "GET /x HTTP/1.1\r\nHost: test.example\r\n"
+	for _, l := range lines {
+		head += l + "\r\n"
+	}
+	return head + "\r\n"
+}
+
+// verdict is a head and how it is judged: "" if it is accepted.
+type verdict struct {
+	name string
+	head string
+	want string
+}
+
+func judgeRequests(t *testing.T, cases []verdict) {
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := parseRequest(t, tc.head, nil)
+			if got := cause(t, err); got != tc.want {
+				t.Errorf("Parse(%.200q) = %q, want %q", tc.head, got, tc.want)
+			}
+		})
+	}
+}
+
+// line is a head with that request line.
+func line(l string) string { return l + "\r\nHost: test.example\r\n\r\n" }
+
+var requestLines = []verdict{
+	{"9112§3/plain", line("GET /x HTTP/1.1"), ""},
+	{"9112§3/two-spaces", line("GET  /x HTTP/1.1"), "400 bad-target"},
+	{"9112§3/two-spaces-before-version", line("GET /x  HTTP/1.1"), "400 bad-version"},
+	{"9112§3/trailing-space", line("GET /x HTTP/1.1 "), "400 bad-version"},
+	{"9112§3/tab", line("GET\t/x HTTP/1.1"), "400 bad-method"},
+	{"9112§3/tab-before-version", line("GET /x\tHTTP/1.1"), "400 bad-target"},
+	{"9112§3/vertical-tab", line("GET /x\vHTTP/1.1"), "400 bad-target"},
+	{"9112§3/leading-space", line(" GET /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3/garbage", "GARBAGE\r\n\r\n", "400 bad-method"},
+	{"9112§3/tls-hello", "\x16\x03\x01\x02\x00\x01", "400 bad-method"},
+	{"9112§3/no-version", line("GET /x"), "400 bad-version"},
+	{"9112§3/no-target", line("GET HTTP/1.1"), "400 bad-version"},
+	{"9112§2.2/bare-lf", "GET /x HTTP/1.1\nHost: a\n\n", "400 bad-line-end"},
+	{"9112§2.2/bare-cr", "GET /x HTTP/1.1\rHost: a\r\n\r\n", "400 bad-line-end"},
+	{"9112§2.2/empty-line-first", "\r\n" + line("GET /x HTTP/1.1"), ""},
+	{"9112§2.2/empty-lines-first", "\r\n\r\n\r\n\r\n" + line("GET /x HTTP/1.1"), ""},
+	{"9112§2.2/too-many-empty-lines", "\r\n\r\n\r\n\r\n\r\n" + line("GET /x HTTP/1.1"), "400 blank-lines"},
+	{"9112§2.2/empty-line-bare-lf", "\n" + line("GET /x HTTP/1.1"), "400 bad-line-end"},
+	{"9112§2.2/empty-line-bare-cr", "\r" + line("GET /x HTTP/1.1"), "400 bad-line-end"},
+	{"9112§3.1/unknown-method", line("FROB-2 /x HTTP/1.1"), ""},
+	{"9112§3.1/all-tchars", line("!#$%&'*+-.^_`|~09azAZ /x HTTP/1.1"), ""},
+	{"9112§3.1/lower-case", line("get /x HTTP/1.1"), ""},
+	{"9112§3.1/no-method", line(" /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/nul", line("GE\x00T /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/brace", line("GE{T /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/too-long", line(strings.Repeat("M", 65) + " /x HTTP/1.1"), "501 method-too-long"},
+	{"9112§2.3/1.0", line("GET /x HTTP/1.0"), ""},
+	{"9112§2.3/1.2", line("GET /x HTTP/1.2"), ""},
+	{"9112§2.3/1.9", line("GET /x HTTP/1.9"), ""},
+	{"9112§2.3/2.0", line("GET /x HTTP/2.0"), "505 version-not-supported"},
+	{"9112§2.3/0.9", line("GET /x HTTP/0.9"), "505 version-not-supported"},
+	{"9112§2.3/lower-case", line("GET /x http/1.1"), "400 bad-version"},
+	{"9112§2.3/no-minor", line("GET /x HTTP/1."), "400 bad-version"},
+	{"9112§2.3/no-dot", line("GET /x HTTP/1"), "400 bad-version"},
+	{"9112§2.3/leading-zero", line("GET /x HTTP/01.1"), "400 bad-version"},
+	{"9112§2.3/other-protocol", line("GET /x HTTPS/1.1"), "400 bad-version"},
+	{"9112§2.3/three-parts", line("GET /x HTTP/1.1.1"), "400 bad-version"},
+	{"9112§2.3/two-digits", line("GET /x HTTP/1.10"), "400 bad-version"},
+	{"9112§2.3/junk", line("GET /x HTTP/1.1x"), "400 bad-version"},
+	{"9112§2.3/minus", line("GET /x HTTP/-1.1"), "400 bad-version"},
+	{"9112§2.3/plus", line("GET /x HTTP/+1.1"), "400 bad-version"},
+	{"9112§2.3/space", line("GET /x HTTP /1.1"), "400 bad-version"},
+	{"9113§3.4/preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 http2-preface"},
+}
+
+func TestRequestLine(t *testing.T) { judgeRequests(t, requestLines) }
+
+var targets = []verdict{
+	{"9112§3.2.1/root", line("GET / HTTP/1.1"), ""},
+	{"9112§3.2.1/query", line("GET /p?a=b&&=&x=?/&z==%00 HTTP/1.1"), ""},
+	{"9112§3.2.1/percent", line("GET /a%2Fb%zz HTTP/1.1"), ""},
+	{"9112§3.2.1/beyond-pchar", line("GET /a?b[]=\"<>\\^`{|} HTTP/1.1"), ""},
+	{"9112§3.2.1/double-slash", line("GET //a/../b HTTP/1.1"), ""},
+	{"9112§3.2.1/relative", line("GET ../etc HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.1/query-only", line("GET ?a=b HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.1/word", line("GET x HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2/space-in-query", line("GET /a?b c=d HTTP/1.1"), "400 bad-version"},
+	{"9112§3.2/nul", line("GET /a\x00b HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2/cr", line("GET /a\rb HTTP/1.1"), "400 bad-version"},
+	{"9112§3.2/del", line("GET /a\x7fb HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2/non-ascii", line("GET /caf\u00e9 HTTP/1.1"), "400 bad-target"},
+	{"3986§3.5/fragment", line("GET /a#b HTTP/1.1"), "400 bad-target"},
+	{"3986§3.5/fragment-far", line("GET /0123456789/0123456789#b HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.2/absolute", line("GET http://test.example/a?b HTTP/1.1"), ""},
+	{"9112§3.2.2/https", line("GET https://test.example/ HTTP/1.1"), ""},
+	{"9112§3.2.2/upper-scheme", line("GET HTTP://Test.Example/ HTTP/1.1"), ""},
+	{"9112§3.2.2/port", line("GET http://test.example:80/ HTTP/1.1"), ""},
+	{"9112§3.2.2/ip6", line("GET http://[::1]:80/ HTTP/1.1"), ""},
+	{"9112§3.2.2/other-scheme", line("GET ftp://test.example/ HTTP/1.1"), "400 bad-scheme"},
+	{"9112§3.2.2/no-slashes", line("GET http:/test.example/ HTTP/1.1"), "400 bad-scheme"},
+	{"9112§3.2.2/bad-port", line("GET http://test.example:8x/ HTTP/1.1"), "400 bad-host"},
+	{"9112§3.2.2/no-host-field", "GET http://test.example/ HTTP/1.1\r\n\r\n", "400 missing-host"},
+	{"9112§3.2.2/two-host-fields", "GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400 duplicate-host"},
+	{"9112§3.2.2/bad-host-field", "GET http://a/ HTTP/1.1\r\nHost: a/b\r\n\r\n", "400 bad-host"},
+	{"9112§3.2.2/empty-host-field", "GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", ""},
+	{"9112§3.2.2/1.0-no-host-field", "GET http://a/ HTTP/1.0\r\n\r\n", ""},
+	{"9110§4.2.1/empty-host", line("GET http:///a HTTP/1.1"), "400 bad-host"},
+	{"9110§4.2.1/only-port", line("GET http://:80/a HTTP/1.1"), "400 bad-host"},
+	{"9110§4.2.4/userinfo", line("GET http://me@test.example/ HTTP/1.1"), "400 bad-host"},
+	{"9112§3.2.3/authority", line("CONNECT test.example:443 HTTP/1.1"), ""},
+	{"9112§3.2.3/ip6", line("CONNECT [::1]:443 HTTP/1.1"), ""},
+	{"9112§3.2.3/no-port", line("CONNECT test.example HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/empty-port", line("CONNECT test.example: HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/path", line("CONNECT /x HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/absolute", line("CONNECT http://a/ HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/not-connect", line("GET test.example:443 HTTP/1.1"), "400 bad-scheme"},
+	{"9112§3.2.4/asterisk", line("OPTIONS * HTTP/1.1"), ""},
+	{"9112§3.2.4/not-options", line("GET * HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.4/more", line("OPTIONS *x HTTP/1.1"), "400 bad-target"},
+}
+
+func TestTarget(t *testing.T) { judgeRequests(t, targets) }
+
+func host(value string) string { return "GET /x HTTP/1.1\r\nHost:" + value + "\r\n\r\n" }
+
+var hosts = []verdict{
+	{"9112§3.2/missing", "GET /x HTTP/1.1\r\n\r\n", "400 missing-host"},
+	{"9112§3.2/missing-in-1.0", "GET /x HTTP/1.0\r\n\r\n", ""},
+	{"9112§3.2/empty", host(""), "400 bad-host"},
+	{"9112§3.2/empty-in-1.0", "GET /x HTTP/1.0\r\nHost: \r\n\r\n", ""},
+	{"9112§3.2/twice", "GET /x HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n", "400 duplicate-host"},
+	{"9112§3.2/twice-in-1.0", "GET /x HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", "400 duplicate-host"},
+	{"9110§7.2/whitespace-around", host(" \t test.example \t "), ""},
+	{"9110§7.2/no-whitespace", host("test.example"), ""},
+	{"9110§7.2/slash", host("test.example/evil"), "400 bad-host"},
+	{"9110§7.2/userinfo", host("user@test.example"), "400 bad-host"},
+	{"9110§7.2/query", host("test.example?x"), "400 bad-host"},
+	{"9110§7.2/fragment", host("test.example#x"), "400 bad-host"},
+	{"9110§7.2/tab", host("test\texample"), "400 bad-host"},
+	{"9110§7.2/space", host("test example"), "400 bad-host"},
+	{"9110§7.2/list", host("a.example, b.example"), "400 bad-host"},
+	{"9110§7.2/backslash", host("a\\b"), "400 bad-host"},
+	{"9110§7.2/non-ascii", host("caf\u00e9"), "400 bad-host"},
+	{"9110§7.2/only-port", host(":80"), "400 bad-host"},
+	{"3986§3.2.3/port", host("test.example:8080"), ""},
+	{"3986§3.2.3/empty-port", host("test.example:"), ""},
+	{"3986§3.2.3/bad-port", host("test.example:http"), "400 bad-host"},
+	{"3986§3.2.3/two-ports", host("test.example:80:80"), "400 bad-host"},
+	{"3986§3.2.3/negative-port", host("test.example:-1"), "400 bad-host"},
+	{"3986§3.2.2/trailing-dot", host("test.example."), ""},
+	{"3986§3.2.2/underscore", host("a_b"), ""},
+	{"3986§3.2.2/percent", host("a%20b"), ""},
+	{"3986§3.2.2/bad-percent", host("a%2"), "400 bad-host"},
+	{"3986§3.2.2/ip4", host("127.0.0.1:80"), ""},
+	{"3986§3.2.2/ip6", host("[::1]:8080"), ""},
+	{"3986§3.2.2/ip6-no-port", host("[2001:db8::1.2.3.4]"), ""},
+	{"3986§3.2.2/ip6-bare", host("::1"), "400 bad-host"},
+	{"3986§3.2.2/ip6-open", host("[::1"), "400 bad-host"},
+	{"3986§3.2.2/ip6-empty", host("[]"), "400 bad-host"},
+	{"3986§3.2.2/ip6-zone", host("[fe80::1%25eth0]"), "400 bad-host"},
+	{"3986§3.2.2/ip6-junk-behind", host("[::1]x"), "400 bad-host"},
+	{"3986§3.2.2/ip-future", host("[v1.a:b]"), ""},
+}
+
+func TestHost(t *testing.T) { judgeRequests(t, hosts) }
+
+var fieldSyntax = []verdict{
+	{"9110§5.1/all-tchars", get("X!#$%&'*+-.^_`|~9: ok"), ""},
+	{"9110§5.1/underscore", get("X_Under: ok"), ""},
+	{"9110§5.1/empty", get(": v"), "400 bad-field-name"},
+	{"9110§5.1/parenthesis", get("X(Foo): a"), "400 bad-field-name"},
+	{"9110§5.1/comma", get("X,Foo: a"), "400 bad-field-name"},
+	{"9110§5.1/slash", get("X/Foo: a"), "400 bad-field-name"},
+	{"9110§5.1/quote", get("\"X\": a"), "400 bad-field-name"},
+	{"9110§5.1/brace", get("X{Foo}: a"), "400 bad-field-name"},
+	{"9110§5.1/obs-text", get("X\xe9Foo: a"), "400 bad-field-name"},
+	{"9110§5.1/control", get("X\x01Foo: a"), "400 bad-field-name"},
+	{"9110§5.1/nul", get("X-\x00Foo: a"), "400 bad-field-name"},
+	{"9110§5.1/vertical-tab-first", get("\vTransfer-Encoding: chunked"), "400 bad-field-name"},
+	{"9112§5.1/space-before-colon", get("X-Foo : a"), "400 bad-field-name"},
+	{"9112§5.1/tab-before-colon", get("X-Foo\t: a"), "400 bad-field-name"},
+	{"9112§5.1/space-before-colon-of-length", get("Content-Length : 5"), "400 bad-field-name"},
+	{"9112§5/no-colon", get("NoColonHere"), "400 bad-field-name"},
+	{"9112§5/whitespace-around", get("X-Ows: \t v w \t "), ""},
+	{"9112§5/no-whitespace", get("X-Ows:v"), ""},
+	{"9112§5/empty-value", get("X-Empty:"), ""},
+	{"9112§2.2/whitespace-before-first", "GET /x HTTP/1.1\r\n Host: a\r\n\r\n", "400 folded-field"},
+	{"9112§5.2/fold", get("X-Fold: a", " b"), "400 folded-field"},
+	{"9112§5.2/fold-by-tab", get("X-Fold: a", "\tb"), "400 folded-field"},
+	{"9112§5.2/fold-empty", get("X-Fold: a", " "), "400 folded-field"},
+	{"9110§5.5/obs-text", get("X-Obs: caf\xe9 \x80\xff"), ""},
+	{"9110§5.5/utf-8", get("X-Utf8: caf\u00e9"), ""},
+	{"9110§5.5/tab-inside", get("X-Tab: 0123456789\tab\tcd"), ""},
+	{"9110§5.5/punctuation", get(`X-Q: "a\"b"; c=<d>:{e}[f]\`), ""},
+	{"9110§5.5/nul", get("X-Nul: a\x00b"), "400 bad-field-value"},
+	{"9110§5.5/del", get("X-Ctl: a\x7fb"), "400 bad-field-value"},
+	{"9110§5.5/control", get("X-Ctl: 0123456789abcdef\x1fb"), "400 bad-field-value"},
+	{"9110§5.5/vertical-tab", get("X-Ctl: a\vb"), "400 bad-field-value"},
+	{"9110§5.5/bare-cr", get("X-Cr: a\rb"), "400 bad-line-end"},
+	{"9110§5.5/bare-cr-and-field", get("X-Cr: a\rContent-Length: 5"), "400 bad-line-end"},
+	{"9112§2.2/bare-lf", get("X-A: 1\nTransfer-Encoding: chunked"), "400 bad-line-end"},
+	{"9112§2.2/bare-lf-behind-name", get("X-A\nB: 1"), "400 bad-line-end"},
+	{"9112§2.2/bare-lf-at-the-end", "GET /x HTTP/1.1\r\nHost: a\r\n\n", "400 bad-line-end"},
+	{"9112§2.2/bare-cr-at-the-end", "GET /x HTTP/1.1\r\nHost: a\r\n\rX", "400 bad-line-end"},
+}
+
+func TestFieldSyntax(t *testing.T) { judgeRequests(t, fieldSyntax) }
+
+var expectations = []verdict{
+	{"9110§10.1.1/continue", get("Content-Length: 5", "Expect: 100-Continue"), ""},
+	{"9110§10.1.1/no-body", get("Expect: 100-continue"), ""},
+	{"9110§10.1.1/other", get("Content-Length: 5", "Expect: 200-ok"), "417 unknown-expectation"},
+	{"9110§10.1.1/both", get("Content-Length: 5", "Expect: 100-continue, x=y"), "417 unknown-expectation"},
+	{"9110§10.1.1/1.0", "POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 200-ok\r\n\r\n", ""},
+}
+
+func TestExpectation(t *testing.T) {
+	judgeRequests(t, expectations)
+	for _, tc := range []struct {
+		name, head    string
+		expects, pass bool
+	}{
+		{"9110§10.1.1/continue", expectations[0].head, true, true},
+		{"9110§10.1.1/no-body", expectations[1].head, false, false},
+		{"9110§10.1.1/1.0", expectations[4].head, false, false},
+	} {
+		t.Run(tc.name+"/flags", func(t *testing.T) {
+			r, _ := parseRequest(t, tc.head, nil)
+			pass := bytes.Contains(r.AppendFields(nil, 0), []byte("Expect"))
+			if r.ExpectContinue != tc.expects || pass != tc.pass {
+				t.Errorf("ExpectContinue = %v, passes = %v", r.ExpectContinue, pass)
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	lim := &Limits{MaxHead: 200, MaxFields: 3, MaxTarget: 20}
+	rep := strings.Repeat
+	for _, tc := range []verdict{
+		{"9112§3/target-fits", line("GET /" + rep("a", 19) + " HTTP/1.1"), ""},
+		{"9112§3/target-too-long", line("GET /" + rep("a", 20) + " HTTP/1.1"), "414 target-too-long"},
+		{"9112§3/target-endless", "GET /" + rep("a", 20), "414 target-too-long"},
+		{"9112§3/target-endless-beyond-head", "GET /" + rep("a", 300), "414 target-too-long"},
+		{"6585§5/head-fits", get("X: " + rep("a", 156)), ""},
+		{"6585§5/head-too-large", get("X: " + rep("a", 157)), "431 head-too-large"},
+		{"6585§5/head-endless", get("X: " + rep("a", 300))[:200], "431 head-too-large"},
+		{"6585§5/name-endless", get(rep("N", 300))[:200], "431 head-too-large"},
+		{"6585§5/fields-fit", get("A: 1", "B: 2"), ""},
+		{"6585§5/too-many-fields", get("A: 1", "B: 2", "C: 3"), "431 too-many-fields"},
+		{"6585§5/mistake-behind-the-limit", get("X: " + rep("a", 200) + "\x00"), "431 head-too-large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := parseRequest(t, tc.head, lim)
+			if got := cause(t, err); got != tc.want {
+				t.Errorf("Parse(%d octets) = %q, want %q", len(tc.head), got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRequestParts(t *testing.T) {
+	r, err := parseRequest(t, "\r\nOPTIONS http://Other.example:81?x=1 HTTP/1.7\r\nhost: test.example\r\nX-A:  1 \r\n\r\nrest", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct{ what, got, want string }{
+		{"Method", string(r.Method), "OPTIONS"},
+		{"Target", string(r.Target), "http://Other.example:81?x=1"},
+		{"Authority", string(r.Authority), "Other.example:81"},
+		{"Path", string(r.Path), "?x=1"},
+		{"Host", string(r.Host), "Other.example:81"},
+		{"AppendRequestLine", string(r.AppendRequestLine(nil)), "OPTIONS /?x=1 HTTP/1.1\r\n"},
+		{"AppendFields", string(r.AppendFields(nil, 0)), "host: Other.example:81\r\nX-A: 1\r\n"},
+		{"Name", string(r.Name(1)), "X-A"},
+		{"Value", string(r.Value(1)), "1"},
+		{"Get", string(r.Get(KindHost)), "Other.example:81"},
+		{"Lookup", fmt.Sprint(r.Lookup("x-a"), r.Lookup("x-b"), r.Lookup("HOST")), "1 -1 0"},
+		{"flags", fmt.Sprint(r.MethodID, r.Form, r.Minor, r.HostAt, r.Secure, r.KeepAlive), fmt.Sprint(MethodOptions, FormAbsolute, 1, 0, false, true)},
+	} {
+		if p.got != p.want {
+			t.Errorf("%s = %q, want %q", p.what, p.got, p.want)
+		}
+	}
+}
+
+func TestAppendTarget(t *testing.T) {
+	for _, tc := range []struct{ line, want string }{
+		{"GET /a/./b?c HTTP/1.1", "/a/./b?c"},
+		{"GET http://h HTTP/1.1", "/"},
+		{"GET http://h/ HTTP/1.1", "/"},
+		{"GET https://h/a?b HTTP/1.1", "/a?b"},
+		{"GET http://h?a HTTP/1.1", "/?a"},
+		{"OPTIONS http://h HTTP/1.1", "*"},
+		{"OPTIONS http://h/ HTTP/1.1", "/"},
+		{"OPTIONS * HTTP/1.1", "*"},
+		{"CONNECT h:1 HTTP/1.1", "h:1"},
+	} {
+		t.Run("9112§3.2/"+tc.line, func(t *testing.T) {
+			r, err := parseRequest(t, line(tc.line), nil)
+			if got := string(r.AppendTarget(nil)); err != nil || got != tc.want {
+				t.Errorf("AppendTarget = %q, %v, want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestBlank(t *testing.T) {
+	for in, want := range map[string]int{"": 0, "\r": 0, "\r\n": 2, "\r\n\r": 2, "\r\n\r\nGET": 4, "\n": 0, "GET": 0} {
+		if got := Blank([]byte(in)); got != want {
+			t.Errorf("Blank(%q) = %d, want %d", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package h1
+
+import "bytes"
+
+const (
+	// maxTrailerLine bounds one trailer field line: that much a caller of Next
+	// must be able to hold.
+	maxTrailerLine = 4096
+	// maxTrailer and maxTrailerFields bound the trailer section.
+	maxTrailer       = 16 << 10
+	maxTrailerFields = 100
+)
+
+// peekTrailer looks at one line of the trailer section (RFC 9112 §7.1.2) and
+// returns its length, or 0 if its end is not there yet, and whether it is one
+// that must not be merged into anything and is dropped (RFC 9110 §6.5.1).
+func (b *Body) peekTrailer(p []byte) (n int, drop bool, f *fault) {
+	end := bytes.IndexByte(p, '\n')
+	if end < 0 {
+		if len(p) > maxTrailerLine {
+			return 0, false, faultTrailerLarge
+		}
+		return 0, false, nil
+	}
+	if end == 0 || p[end-1] != '\r' {
+		return 0, false, faultTrailer
+	}
+	n = end + 1
+	if n > maxTrailerLine || int(b.line)+n > maxTrailer {
+		return 0, false, faultTrailerLarge
+	}
+	line := p[:end-1]
+	if len(line) == 0 {
+		return n, false, nil
+	}
+	if b.fields == maxTrailerFields {
+		return 0, false, faultTrailerLarge
+	}
+	colon := scanToken(line, 0)
+	if colon == 0 || colon == len(line) || line[colon] != ':' || scanText(line, colon) < len(line) {
+		return 0, false, faultTrailer
+	}
+	return n, untrailable.Has(KindOf(line[:colon])), nil
+}
+
+// takeTrailer takes the line of n octets that was looked at.
+func (b *Body) takeTrailer(n int) {
+	if n == len("\r\n") {
+		b.done = true
+		return
+	}
+	b.line += int32(n)
+	b.fields++
+}

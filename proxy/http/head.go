@@ -1,0 +1,143 @@
+package http
+
+import (
+	"strconv"
+
+	"sidecar/proxy/http/h1"
+)
+
+var (
+	forwardedKinds = h1.Kinds(h1.KindXForwardedFor)
+	protoKinds     = h1.Kinds(h1.KindXForwardedProto)
+	hostKinds      = h1.Kinds(h1.KindXForwardedHost)
+	hostFieldKinds = h1.Kinds(h1.KindHost)
+)
+
+// appendRequest writes the head to send on: what passes end to end as it came, then what
+// the sidecar adds, which nothing that a client names in Connection can take away.
+func (x *exchange) appendRequest(out []byte) []byte {
+	r, o := &x.req, &x.shard.proxy.Forward
+	without := h1.KindSet(0)
+	if o.Rewrite != "" {
+		without |= hostFieldKinds
+	}
+	forwarded := o.For != ForwardedOff
+	proto := forwarded && o.Proto && (o.For == ForwardedSet || !r.Seen.Has(h1.KindXForwardedProto))
+	host := forwarded && o.Host && len(r.Host) > 0 && (o.For == ForwardedSet || !r.Seen.Has(h1.KindXForwardedHost))
+	if forwarded {
+		without |= forwardedKinds
+	}
+	if proto {
+		without |= protoKinds
+	}
+	if host {
+		without |= hostKinds
+	}
+
+	out = r.AppendRequestLine(out)
+	switch {
+	case o.Rewrite != "":
+		out = appendField(out, "Host: ", o.Rewrite)
+	case r.HostAt < 0:
+		out = appendField(out, "Host: ", x.shard.proxy.Name)
+	}
+	out = r.AppendFields(out, without)
+	if r.Body.Kind == h1.Chunked {
+		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.Trailers {
+		out = append(out, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
+	if forwarded {
+		out = x.appendForwardedFor(out)
+	}
+	if proto {
+		out = append(out, "X-Forwarded-Proto: http\r\n"...)
+	}
+	if host {
+		out = h1.AppendField(out, "X-Forwarded-Host", r.Host)
+	}
+	if r.Minor == 0 {
+		out = append(out, x.shard.proxy.via10...)
+	} else {
+		out = append(out, x.shard.proxy.via...)
+	}
+	return append(out, "\r\n"...)
+}
+
+// appendForwardedFor adds the client's address at the end of one field, behind what came in
+// possibly several.
+func (x *exchange) appendForwardedFor(out []byte) []byte {
+	r := &x.req
+	addr := x.conn.RemoteAddrPort().Addr()
+	known := x.shard.proxy.Forward.For == ForwardedAppend && r.Seen.Has(h1.KindXForwardedFor)
+	if !known && !addr.IsValid() {
+		return out // a Unix socket: there is nothing to say
+	}
+	out = append(out, "X-Forwarded-For: "...)
+	start := len(out)
+	if known {
+		for i := range r.Fields {
+			if r.Fields[i].Kind != h1.KindXForwardedFor || r.Fields[i].Drop || len(r.Value(i)) == 0 {
+				continue
+			}
+			if len(out) > start {
+				out = append(out, ", "...)
+			}
+			out = append(out, r.Value(i)...)
+		}
+	}
+	if addr.IsValid() {
+		if len(out) > start {
+			out = append(out, ", "...)
+		}
+		out = addr.AppendTo(out)
+	}
+	return append(out, "\r\n"...)
+}
+
+// appendResponse writes the head to answer with. The framing is the endpoint's, unless it
+// delimits the body by its end and the client knows chunks, or sends chunks that the client
+// does not know.
+func (x *exchange) appendResponse(out []byte) []byte {
+	r := &x.resp
+	out = r.AppendStatusLine(out)
+	out = r.AppendFields(out, 0)
+	switch {
+	case r.Body.Kind == h1.Chunked && !x.back.body.Decode, x.back.encode:
+		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.Status >= 200 {
+		out = x.appendConnection(out)
+	}
+	if r.Minor == 0 {
+		out = append(out, x.shard.proxy.via10...)
+	} else {
+		out = append(out, x.shard.proxy.via...)
+	}
+	return append(out, "\r\n"...)
+}
+
+// appendConnection tells the client whether its connection goes on, where its version does
+// not say so already.
+func (x *exchange) appendConnection(out []byte) []byte {
+	switch {
+	case x.last:
+		return append(out, "Connection: close\r\n"...)
+	case x.req.Minor == 0:
+		return append(out, "Connection: keep-alive\r\n"...)
+	}
+	return out
+}
+
+func appendField(out []byte, name, value string) []byte {
+	out = append(out, name...)
+	out = append(out, value...)
+	return append(out, "\r\n"...)
+}
+
+func appendNumber(out []byte, name string, n int) []byte {
+	out = append(out, name...)
+	out = strconv.AppendInt(out, int64(n), 10)
+	return append(out, "\r\n"...)
+}

@@ -1,0 +1,153 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// ForwardedFor says what becomes of X-Forwarded-For, and whether what a client says of
+// itself in X-Forwarded-Proto and X-Forwarded-Host is believed.
+type ForwardedFor uint8
+
+// Ways to treat what a client says of earlier hops.
+const (
+	ForwardedAppend ForwardedFor = iota // believed: the client's address is added at the end
+	ForwardedSet                        // not believed: replaced
+	ForwardedOff                        // passed on as it came
+)
+
+// Forwarding says what the sidecar adds to the heads that it passes on.
+type Forwarding struct {
+	For   ForwardedFor
+	Proto bool   // X-Forwarded-Proto: http, unless ForwardedOff
+	Host  bool   // X-Forwarded-Host: the client's Host, unless ForwardedOff
+	Via   string // pseudonym for Via (RFC 9110 §7.6.3), requests and responses; empty: none
+	// Rewrite replaces the request's Host; empty: the client's own passes.
+	Rewrite string
+}
+
+// Retry says what is tried again. See exchange.again for the rules behind it.
+type Retry struct {
+	Attempts int           // tries after the first
+	PerTry   time.Duration // bound of one try up to the response's head; 0: none of its own
+	Connect  bool          // the connection could not be made
+	Reset    bool          // it broke before the first byte of a response
+	Timeout  bool          // PerTry ran out
+	Status   [100]bool     // 5xx, by the last two digits
+}
+
+// Options make a Proxy. Durations of 0 mean no bound.
+type Options struct {
+	Service  *upstream.Service
+	Name     string // of the service, for logs, answers and Host where a client sent none
+	Log      *zap.Logger
+	Requests *metrics.HTTP
+	Listener *metrics.Listener
+	Forward  Forwarding
+	Limits   h1.Limits
+	Retry    Retry
+
+	HeadTimeout     time.Duration // for a client to send a request's head: 408
+	ClientIdle      time.Duration // a client's connection without a request, or stalled in a body
+	ConnectTimeout  time.Duration
+	RequestTimeout  time.Duration // from the request's last byte to the response's head: 504
+	UpstreamIdle    time.Duration // a connection in the pool
+	StreamIdle      time.Duration // a response's body in which nothing moves
+	PoolPerEndpoint int           // idle connections kept per endpoint and loop
+}
+
+// A Proxy forwards the requests of one service's listeners. New makes one; its methods may
+// be called from any goroutine, except Accepted.
+type Proxy struct {
+	Options
+	group  *eventloop.Group
+	shards []*shard
+	via    string // the two lines of Via, ready to be appended
+	via10  string
+	ended  chan struct{} // a shard that drains has lost its last client
+}
+
+var errDraining = errors.New("the sidecar is shutting down")
+
+// New makes the proxy of a service on all loops of a group. It registers for the service's
+// events, so it is called before Service.Run.
+func New(group *eventloop.Group, o Options) *Proxy {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	p := &Proxy{Options: o, group: group, ended: make(chan struct{}, 1)}
+	if o.Forward.Via != "" {
+		p.via = "Via: 1.1 " + o.Forward.Via + "\r\n"
+		p.via10 = "Via: 1.0 " + o.Forward.Via + "\r\n"
+	}
+	for _, l := range group.Loops() {
+		p.shards = append(p.shards, newShard(p, l))
+	}
+	o.Service.OnEvent(p.onEvent)
+	return p
+}
+
+// onEvent gives up the idle connections of an endpoint that is gone or down. Requests in
+// flight on it are not disturbed.
+func (p *Proxy) onEvent(e upstream.Event) {
+	if e.Kind == upstream.Up {
+		return
+	}
+	p.group.Each(func(l *eventloop.Loop) {
+		p.shards[l.Index()].dropPool(e.Endpoint, e.Kind == upstream.Retired)
+	})
+}
+
+// Accepted serves a client's connection; it is called by the listener on the connection's
+// loop.
+func (p *Proxy) Accepted(conn *eventloop.Conn) {
+	p.shards[conn.Loop().Index()].accept(conn)
+}
+
+// Drain lets running requests end: idle connections are closed, the others after the
+// response that they are waiting for. It returns nil when the last client has gone. When
+// ctx ends first, what is left is cut and ctx's error returned. The listeners are closed
+// before.
+func (p *Proxy) Drain(ctx context.Context) error {
+	if p.settle(ctx, (*shard).drain) == nil {
+		return nil
+	}
+	grace, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	p.settle(grace, (*shard).cut)
+	return ctx.Err()
+}
+
+// settle has every shard act, until none has a client left or ctx ends.
+func (p *Proxy) settle(ctx context.Context, act func(*shard)) error {
+	for {
+		left := make(chan int, len(p.shards))
+		if err := p.group.EachWait(ctx, func(l *eventloop.Loop) {
+			s := p.shards[l.Index()]
+			act(s)
+			left <- s.count
+		}); err != nil {
+			return err
+		}
+		clients := 0
+		for range len(left) {
+			clients += <-left
+		}
+		if clients == 0 {
+			return nil
+		}
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package http
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// again decides whether another attempt is made after f. It is asked once per failure, and
+// a yes has been paid for from the retry budget.
+func (x *exchange) again(f *failure) bool {
+	p := x.shard.proxy
+	if x.begun || f.status == 0 {
+		return false // there is no way back, or nobody to answer
+	}
+	if len(x.tried) >= maxTried {
+		return false
+	}
+	if f.stale {
+		// The endpoint closed a connection that it had kept for us, as any server may. A
+		// new connection settles it; that is no second helping, so the budget is not asked.
+		x.fresh = true
+		return x.repeatable()
+	}
+	if x.attempts > p.Retry.Attempts || !p.Retry.covers(f.retry) {
+		return false
+	}
+	if f.retry != metrics.RetryConnect && !x.repeatable() {
+		return false // it may have been processed
+	}
+	if !p.Service.Budget().Withdraw() {
+		x.shard.requests.BudgetDenied.Add(1)
+		return false
+	}
+	x.shard.requests.Retry(f.retry)
+	return true
+}
+
+// covers reports whether the configuration has retries for the reason.
+func (r *Retry) covers(reason metrics.RetryReason) bool {
+	switch reason {
+	case metrics.RetryConnect:
+		return r.Connect
+	case metrics.RetryReset:
+		return r.Reset
+	case metrics.RetryTimeout:
+		return r.Timeout
+	}
+	return false
+}
+
+// repeatable reports whether sending the request twice is the same as once: its method is
+// safe (RFC 9110 §9.2.1), and all of it is still here.
+func (x *exchange) repeatable() bool {
+	return x.req.MethodID.Safe() && x.out.whole()
+}
+
+// judge tells the endpoint's account what became of the attempt, and remembers not to try
+// it again while there is another one.
+func (x *exchange) judge(f *failure) {
+	x.previous = *f
+	e := x.lease.Endpoint()
+	if e == nil {
+		return
+	}
+	var waited time.Duration
+	if f.cause == metrics.CauseClientGone {
+		waited = x.shard.loop.Now() - x.started
+	}
+	x.lease.Report(upstream.Result{Outcome: f.outcome(), Latency: waited})
+	x.tried = append(x.tried, e)
+}
+
+// unheard judges the end of a connection on which no head of a response has come.
+func (x *exchange) unheard(err error) failure {
+	if err == errClientGone {
+		return clientFailure(err)
+	}
+	f := upstreamFailure(err)
+	f.stale = x.reused && !x.heard && f.cause == metrics.CauseReset
+	return f
+}
+
+// unwanted reports that the response is one of those that are tried again, and that this
+// has been agreed on.
+func (x *exchange) unwanted() (failure, bool) {
+	status := x.resp.Status
+	retry := &x.shard.proxy.Retry
+	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || !x.repeatable() {
+		return failure{}, false
+	}
+	f := failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: statusReason(status)}
+	if !x.shard.proxy.Service.Budget().Withdraw() {
+		x.shard.requests.BudgetDenied.Add(1)
+		return failure{}, false
+	}
+	x.shard.requests.Retry(f.retry)
+	f.granted = true
+	return f, true
+}
+
+func statusReason(status int) metrics.RetryReason {
+	switch status {
+	case http.StatusBadGateway:
+		return metrics.Retry502
+	case http.StatusServiceUnavailable:
+		return metrics.Retry503
+	case http.StatusGatewayTimeout:
+		return metrics.Retry504
+	}
+	return metrics.RetryOther
+}
+
+// refuse says which requests are not forwarded at all.
+func (x *exchange) refuse() failure {
+	switch x.req.MethodID {
+	case h1.MethodConnect, h1.MethodTrace:
+		return failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
+			text: "the method is not forwarded", err: fmt.Errorf("method %s", x.req.Method)}
+	}
+	return failure{}
+}

@@ -1,0 +1,103 @@
+package http
+
+import (
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/upstream"
+)
+
+// keepExchanges is how many exchanges without a request a loop keeps for the next ones.
+const keepExchanges = 512
+
+// A shard is what a proxy has on one loop.
+type shard struct {
+	proxy    *Proxy
+	loop     *eventloop.Loop
+	requests *metrics.HTTPShard
+	accepts  *metrics.ListenerShard
+	pools    map[*upstream.Endpoint]*pool
+	free     []*exchange
+	clients  *client // a list through the clients, idle and busy
+	count    int     // of clients
+	draining bool
+}
+
+func newShard(p *Proxy, l *eventloop.Loop) *shard {
+	return &shard{
+		proxy: p, loop: l,
+		requests: p.Requests.Shard(l.Index()), accepts: p.Listener.Shard(l.Index()),
+		pools: make(map[*upstream.Endpoint]*pool),
+	}
+}
+
+func (s *shard) accept(conn *eventloop.Conn) {
+	c := &client{shard: s, conn: conn, next: s.clients}
+	if s.clients != nil {
+		s.clients.prev = c
+	}
+	s.clients = c
+	s.count++
+	s.accepts.Accepted.Add(1)
+	conn.SetReadTimeout(s.proxy.ClientIdle)
+	c.await()
+}
+
+// remove forgets a client whose connection is closed.
+func (s *shard) remove(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	s.count--
+	s.accepts.Closed.Add(1)
+	if s.draining && s.count == 0 {
+		select {
+		case s.proxy.ended <- struct{}{}:
+		default: // one that nobody has read yet says the same
+		}
+	}
+}
+
+// drain closes what is idle; the others close behind their response, since the head of
+// each response asks whether the shard drains.
+func (s *shard) drain() {
+	s.draining = true
+	for c := s.clients; c != nil; {
+		next := c.next
+		if !c.busy {
+			c.close()
+		}
+		c = next
+	}
+	for _, p := range s.pools {
+		p.clear()
+	}
+}
+
+// cut aborts what is still there.
+func (s *shard) cut() {
+	for c := s.clients; c != nil; {
+		next := c.next
+		c.conn.Abort(errDraining)
+		c = next
+	}
+}
+
+func (s *shard) exchange() *exchange {
+	if n := len(s.free); n > 0 {
+		x := s.free[n-1]
+		s.free = s.free[:n-1]
+		return x
+	}
+	return &exchange{shard: s}
+}
+
+func (s *shard) recycle(x *exchange) {
+	if len(s.free) < keepExchanges {
+		s.free = append(s.free, x)
+	}
+}
