@@ -51,7 +51,8 @@ type exchange struct {
 	begun    bool // bytes of a final response have gone to the client
 	last     bool // the client's connection is closed behind this exchange
 	status   int
-	started  time.Duration
+	started  time.Duration // when its head was complete
+	asked    time.Duration // when it had been sent for the first time, 0: not yet
 }
 
 // begin gives the exchange to a client.
@@ -108,7 +109,7 @@ func (x *exchange) serve() bool {
 func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard = false, false, false, false, false
-	x.attempts, x.status, x.uw = 0, 0, 0
+	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
 	x.tried = x.tried[:0]
 	x.out.body, x.back.body = h1.Body{}, h1.Body{}
 	x.out.next, x.out.end = 0, 0
@@ -257,13 +258,27 @@ func (x *exchange) converse() failure {
 	}
 }
 
-// patience is how long the endpoint has from the request's end to the response's head.
+// patience is how long the endpoint has from the request's end to the response's head: all
+// tries together RequestTimeout, this one PerTry.
 func (x *exchange) patience() time.Duration {
-	p := x.shard.proxy
-	if p.Retry.PerTry > 0 && (p.RequestTimeout <= 0 || p.Retry.PerTry < p.RequestTimeout) {
-		return p.Retry.PerTry
+	p, now := x.shard.proxy, x.shard.loop.Now()
+	if x.asked == 0 {
+		x.asked = now
 	}
-	return p.RequestTimeout
+	d := p.RequestTimeout
+	if d > 0 {
+		d = max(d-(now-x.asked), 1) // 0 would be no bound at all
+	}
+	if try := p.Retry.PerTry; try > 0 && (d == 0 || try < d) {
+		d = try
+	}
+	return d
+}
+
+// late reports whether there is no time left for another try.
+func (x *exchange) late() bool {
+	limit := x.shard.proxy.RequestTimeout
+	return limit > 0 && x.asked > 0 && x.shard.loop.Now()-x.asked >= limit
 }
 
 // hear reads from the endpoint up to the end of a final response's head. Interim responses
@@ -406,8 +421,24 @@ func (x *exchange) answer() {
 	}
 	x.back.start(x.up.conn, x.conn, nil, body, x.ub, x.back.next, x.uw, body.Kind == h1.UntilClose && !old)
 	x.head = x.appendResponse(x.head[:0])
+	x.join()
 	x.back.head = x.head
 	x.begun = true
+}
+
+// joinable is up to how many bytes of a body are copied behind their head: one write of one
+// piece costs the kernel less than one of two.
+const joinable = 2 << 10
+
+// join puts the beginning of a small body behind its head.
+func (x *exchange) join() {
+	f := &x.back
+	if f.encode || f.end-f.next > joinable {
+		return
+	}
+	f.check()
+	x.head = append(x.head, f.buf[f.sent:f.ready]...)
+	f.sent = f.ready
 }
 
 // relay moves the response, and what is left of the request, to their ends.

@@ -46,6 +46,7 @@ type flow struct {
 	reused   bool // bytes that have been written are gone from buf
 	pipe     *eventloop.Pipe
 	written  int64
+	broken   bool  // the source has sent what is no message
 	err      error // why it failed
 }
 
@@ -76,9 +77,10 @@ func (f *flow) step() state {
 	for {
 		at := f.next
 		if f.sent == f.ready && at < f.end && !f.body.Done() {
-			if f.err = f.check(); f.err != nil {
-				return failedRead
-			}
+			f.check()
+		}
+		if f.broken {
+			return failedRead
 		}
 		s, ok := state(0), true
 		switch {
@@ -172,13 +174,14 @@ func (f *flow) eof() (state, bool) {
 }
 
 // check looks at what has been read and makes ready what may pass. What was ready before
-// has been written.
-func (f *flow) check() error {
+// has been written. Where the framing is wrong the flow ends: it is broken.
+func (f *flow) check() {
 	f.sent, f.ready = f.next, f.next
 	for f.next < f.end && !f.body.Done() {
 		skip, take, err := f.body.Next(f.buf[f.next:f.end])
 		if err != nil {
-			return err
+			f.err, f.broken = err, true
+			return
 		}
 		if skip+take == 0 {
 			break // the beginning of a trailer line
@@ -193,7 +196,6 @@ func (f *flow) check() error {
 	if f.encode && f.sent < f.ready {
 		f.wrap()
 	}
-	return nil
 }
 
 // wrap makes a chunk of what is ready. There is room in front, since what stood there was

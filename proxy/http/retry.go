@@ -17,7 +17,7 @@ func (x *exchange) again(f *failure) bool {
 	if x.begun || f.status == 0 {
 		return false // there is no way back, or nobody to answer
 	}
-	if len(x.tried) >= maxTried {
+	if len(x.tried) >= maxTried || x.late() {
 		return false
 	}
 	if f.stale {
@@ -90,7 +90,7 @@ func (x *exchange) unheard(err error) failure {
 func (x *exchange) unwanted() (failure, bool) {
 	status := x.resp.Status
 	retry := &x.shard.proxy.Retry
-	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || !x.repeatable() {
+	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {
 		return failure{}, false
 	}
 	f := failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: statusReason(status)}

@@ -1,0 +1,57 @@
+# make help lists the targets.
+
+GO      ?= go
+BIN     ?= bin/sidecar
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  = -s -w -X main.release=$(VERSION)
+FUZZ    ?= 30s
+
+# go.mod names what is built and tested; a go.work above this folder has no say.
+export GOWORK = off
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sidecar
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sidecar
+
+.PHONY: demo
+demo: build ## run the demo: a sidecar in front of three small servers
+	$(BIN) demo
+
+.PHONY: test
+test: consul lint ## everything: lint, unit and integration tests, tests of the data path under the race detector
+	$(GO) test ./...
+	$(GO) test -race ./internal/eventloop/... ./proxy/... ./upstream/... ./breaker/... ./balancer/... ./metrics/...
+
+.PHONY: race
+race: consul ## every test under the race detector
+	$(GO) test -race ./...
+
+.PHONY: consul
+consul: # the real Consul agent that tests need; built once, into .cache
+	@$(GO) run ./internal/consultest/build
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck and the house rules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+.PHONY: bench
+bench: ## wrk against sidecar, HAProxy and nginx, in turns (needs bench-deps)
+	$(GO) run ./bench $(BENCH)
+
+.PHONY: bench-deps
+bench-deps: ## install wrk, HAProxy and nginx (Debian, needs root)
+	apt-get update
+	apt-get install -y --no-install-recommends wrk haproxy nginx-light libnginx-mod-stream
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZ (30s each)
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$p || exit 1; \
+	  done; \
+	done
