@@ -35,9 +35,8 @@ consul: # the real Consul agent that tests need; built once, into .cache
 	@$(GO) run ./internal/consultest/build
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck and the house rules
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	$(GO) vet ./...
+lint: ## golangci-lint with the bans of .golangci.yml
+	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
 .PHONY: bench
 bench: ## wrk against sidecar, HAProxy and nginx, in turns (needs bench-deps)

@@ -286,7 +286,7 @@ func TestScrapesWhileCountingAreConsistent(t *testing.T) {
 			}
 		})
 	}
-	for range 20_000 {
+	for range 5_000 {
 		sum := h.total()
 		var ended uint64
 		for _, n := range sum.finished {

@@ -169,7 +169,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // notify tells systemd, if it is there. That it cannot be told is no reason to stop.
-func notify(state string) { sdnotify.SdNotify(false, state) }
+func notify(state string) { _, _ = sdnotify.SdNotify(false, state) }
 
 // announceReady says once that every service's instances are known.
 func (d *Daemon) announceReady(ctx context.Context) {

@@ -122,7 +122,9 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	p.settle(grace, (*shard).cut)
+	if p.settle(grace, (*shard).cut) != nil {
+		p.Log.Error("connections that were cut have not ended", zap.String("service", p.Name))
+	}
 	return ctx.Err()
 }
 

@@ -16,8 +16,8 @@ import (
 // What this package accepts, net/http accepts with the same meaning. The
 // differences known are:
 //
-//   - net/http parses the target as a URL, and refuses bad percent-encoding and
-//     odd ports;
+//   - net/http parses the target as a URL, refuses bad percent-encoding and odd
+//     ports, and decodes percent-encoding in a host;
 //   - it refuses a Content-Length that is a list, or is repeated in other
 //     digits, and a Trailer field that names framing fields;
 //   - it wants no empty line in front of a request line;
@@ -34,7 +34,7 @@ func agreeable(r *Request) bool {
 	} else if _, err := url.ParseRequestURI(string(r.Target)); err != nil {
 		return false
 	}
-	return agreeableFields(&r.Head)
+	return bytes.IndexByte(r.Authority, '%') < 0 && agreeableFields(&r.Head)
 }
 
 func agreeableFields(h *Head) bool {

@@ -83,9 +83,10 @@ func (b *Body) Skip(n int64) {
 //
 // Next takes all there is, over several calls if need be, with one exception:
 // an incomplete line of a trailer section is left alone (skip and take are 0),
-// to be presented again, with more behind it, at most maxTrailerLine octets.
+// to be presented again, with more behind it, at most MaxTrailerLine octets.
 //
-// An error is an *Error; the message cannot be completed then.
+// An error is an *Error; skip and take then tell what precedes the mistake. The
+// message cannot be completed any more.
 func (b *Body) Next(p []byte) (skip, take int, err error) {
 	if b.done || len(p) == 0 {
 		return 0, 0, nil

@@ -74,8 +74,8 @@ var chunkedBodies = []chunkedBody{
 	{"9112§7.1.2/lf-at-the-end", "0\r\nX-T: x\r\n\n", "400 bad-trailer", "", ""},
 	{"9112§7.1.2/cr", "0\r\nX-T: x\ry\r\n\r\n", "400 bad-trailer", "", ""},
 	{"9112§7.1.2/nul", "0\r\nX-T: x\x00\r\n\r\n", "400 bad-trailer", "", ""},
-	{"9112§7.1.2/line-too-long", "0\r\nX-T: " + strings.Repeat("x", maxTrailerLine), "431 trailer-too-large", "", ""},
-	{"9112§7.1.2/line-too-long-with-end", "0\r\nX-T: " + strings.Repeat("x", maxTrailerLine) + "\r\n\r\n", "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/line-too-long", "0\r\nX-T: " + strings.Repeat("x", MaxTrailerLine), "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/line-too-long-with-end", "0\r\nX-T: " + strings.Repeat("x", MaxTrailerLine) + "\r\n\r\n", "431 trailer-too-large", "", ""},
 	{"9112§7.1.2/too-large", "0\r\n" + strings.Repeat("X-T: "+strings.Repeat("x", 4000)+"\r\n", 5), "431 trailer-too-large", "", ""},
 	{"9112§7.1.2/too-many", "0\r\n" + strings.Repeat("X-T: 1\r\n", 101), "431 trailer-too-large", "", ""},
 }

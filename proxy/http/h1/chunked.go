@@ -6,23 +6,14 @@ import "math"
 type chunkState uint8
 
 const (
-	chunkSize    chunkState = iota // the first digit of a size
-	chunkDigits                    // more digits, or what follows them
-	chunkSizeLF                    // LF behind the size line
-	chunkData                      // left octets of data
-	chunkDataCR                    // CR behind data
-	chunkDataLF                    // LF behind that
-	chunkTrailer                   // a trailer line, or the empty line
-	// Everything from here on is part of a chunk extension (§7.1.1).
-	chunkExtension // whitespace or ";" behind a size or a value
-	chunkExtensionName
-	chunkExtensionNameMore
-	chunkExtensionEqual // whitespace behind a name
-	chunkExtensionValue
-	chunkExtensionValueMore
-	chunkExtensionQuoted
-	chunkExtensionEscape
-	chunkExtensionEnd // whatever may follow a closing quote
+	chunkSize      chunkState = iota // the first digit of a size
+	chunkDigits                      // more digits, or what follows them
+	chunkSizeLF                      // LF behind the size line
+	chunkData                        // left octets of data
+	chunkDataCR                      // CR behind data
+	chunkDataLF                      // LF behind that
+	chunkTrailer                     // a trailer line, or the empty line
+	chunkExtension                   // this state and all behind it: see extension.go
 )
 
 const (
@@ -141,109 +132,6 @@ func (b *Body) endSize() *fault {
 	}
 	b.overhead = int32(max(over, 0))
 	return nil
-}
-
-// extension takes part of a chunk extension up to the CR behind it. All of it
-// is dropped: extensions are between neighbours, and a recipient ignores those
-// it does not know (RFC 9112 §7.1.1).
-func (b *Body) extension(p []byte) (int, *fault) {
-	for i, c := range p {
-		if b.line++; b.line > maxChunkLine {
-			return 0, faultChunkOverhead
-		}
-		next := b.state.extend(c)
-		switch next {
-		case chunkSize:
-			return 0, faultChunkExtension
-		case chunkSizeLF:
-			b.state = chunkDigits // which takes the CR
-			return i, nil
-		}
-		b.state = next
-	}
-	return len(p), nil
-}
-
-// extend returns the state behind c in a chunk extension: chunkSizeLF at its
-// end, chunkSize if c is a mistake.
-//
-//	chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
-func (s chunkState) extend(c byte) chunkState {
-	switch s {
-	case chunkExtension: // whitespace only goes on to ";"
-		switch {
-		case isSpace(c):
-			return chunkExtension
-		case c == ';':
-			return chunkExtensionName
-		}
-	case chunkExtensionName:
-		switch {
-		case isSpace(c):
-			return chunkExtensionName
-		case is(c, charToken):
-			return chunkExtensionNameMore
-		}
-	case chunkExtensionNameMore:
-		switch {
-		case is(c, charToken):
-			return chunkExtensionNameMore
-		case isSpace(c):
-			return chunkExtensionEqual
-		case c == '=':
-			return chunkExtensionValue
-		case c == ';':
-			return chunkExtensionName
-		case c == '\r':
-			return chunkSizeLF
-		}
-	case chunkExtensionEqual:
-		switch {
-		case isSpace(c):
-			return chunkExtensionEqual
-		case c == '=':
-			return chunkExtensionValue
-		case c == ';':
-			return chunkExtensionName
-		}
-	case chunkExtensionValue:
-		switch {
-		case isSpace(c):
-			return chunkExtensionValue
-		case c == '"':
-			return chunkExtensionQuoted
-		case is(c, charToken):
-			return chunkExtensionValueMore
-		}
-	case chunkExtensionValueMore:
-		if is(c, charToken) {
-			return chunkExtensionValueMore
-		}
-		return chunkExtensionEnd.extend(c)
-	case chunkExtensionQuoted:
-		switch {
-		case c == '"':
-			return chunkExtensionEnd
-		case c == '\\':
-			return chunkExtensionEscape
-		case is(c, charText):
-			return chunkExtensionQuoted
-		}
-	case chunkExtensionEscape:
-		if is(c, charText) {
-			return chunkExtensionQuoted
-		}
-	case chunkExtensionEnd:
-		switch {
-		case isSpace(c):
-			return chunkExtension
-		case c == ';':
-			return chunkExtensionName
-		case c == '\r':
-			return chunkSizeLF
-		}
-	}
-	return chunkSize
 }
 
 // hex returns the value of a HEXDIG.

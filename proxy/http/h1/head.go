@@ -7,7 +7,7 @@ import (
 
 // Limits bound a head. A field that is zero means its default.
 type Limits struct {
-	MaxHead   int // octets from the first of the head to its empty line; 64 KiB if 0
+	MaxHead   int // octets from the first of the head to its empty line; 64 KiB if 0; 1 GiB at most
 	MaxFields int // field lines; 256 if 0; 65535 at most
 	MaxTarget int // octets of the request target; 16 KiB if 0
 }
@@ -22,7 +22,7 @@ func (l *Limits) head() int {
 	if l == nil || l.MaxHead <= 0 {
 		return defaultMaxHead
 	}
-	return l.MaxHead
+	return min(l.MaxHead, 1<<30) // Field has 32 bits for an offset
 }
 
 func (l *Limits) fields() int {

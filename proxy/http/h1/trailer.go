@@ -3,9 +3,9 @@ package h1
 import "bytes"
 
 const (
-	// maxTrailerLine bounds one trailer field line: that much a caller of Next
-	// must be able to hold.
-	maxTrailerLine = 4096
+	// MaxTrailerLine bounds one trailer field line: that much a caller of
+	// Body.Next must be able to hold.
+	MaxTrailerLine = 4096
 	// maxTrailer and maxTrailerFields bound the trailer section.
 	maxTrailer       = 16 << 10
 	maxTrailerFields = 100
@@ -15,9 +15,9 @@ const (
 // returns its length, or 0 if its end is not there yet, and whether it is one
 // that must not be merged into anything and is dropped (RFC 9110 §6.5.1).
 func (b *Body) peekTrailer(p []byte) (n int, drop bool, f *fault) {
-	end := bytes.IndexByte(p, '\n')
+	end := bytes.IndexByte(p[:min(len(p), MaxTrailerLine)], '\n')
 	if end < 0 {
-		if len(p) > maxTrailerLine {
+		if len(p) >= MaxTrailerLine {
 			return 0, false, faultTrailerLarge
 		}
 		return 0, false, nil
@@ -26,7 +26,7 @@ func (b *Body) peekTrailer(p []byte) (n int, drop bool, f *fault) {
 		return 0, false, faultTrailer
 	}
 	n = end + 1
-	if n > maxTrailerLine || int(b.line)+n > maxTrailer {
+	if int(b.line)+n > maxTrailer {
 		return 0, false, faultTrailerLarge
 	}
 	line := p[:end-1]

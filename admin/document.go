@@ -1,0 +1,48 @@
+package admin
+
+import (
+	"time"
+
+	"sidecar/upstream"
+)
+
+// A Document is everything about a running sidecar at one moment, as /status tells it. It is
+// a plain value; its JSON form is an interface, in which fields are added and none is renamed.
+type Document struct {
+	Build     Build      `json:"build"`
+	At        time.Time  `json:"at"`      // when this was written; ages are counted from here
+	Started   time.Time  `json:"started"` // when the process began
+	PID       int        `json:"pid,omitempty"`
+	Draining  bool       `json:"draining,omitempty"` // it accepts nothing any more and is about to leave
+	Readiness Readiness  `json:"readiness"`
+	Loops     []Loop     `json:"loops"`
+	Listeners []Listener `json:"listeners"`
+	Services  []Service  `json:"services"`
+}
+
+// A Loop is one event loop.
+type Loop struct {
+	Index       int    `json:"index"`
+	Tasks       int64  `json:"tasks"`
+	Connections int64  `json:"connections"`
+	Turns       uint64 `json:"turns"`
+	Panics      uint64 `json:"panics,omitempty"`
+}
+
+// A Listener is one local address that accepts a service's traffic.
+type Listener struct {
+	Address  string `json:"address"`
+	Service  string `json:"service"`
+	Protocol string `json:"protocol"` // http or tcp
+	Active   int64  `json:"active"`   // connections of clients that are open
+	Accepted uint64 `json:"accepted"`
+	Error    string `json:"error,omitempty"` // why it does not accept
+}
+
+// A Service is what a listener's traffic goes to: what upstream knows of it, and what only
+// its configuration says. In JSON the two are one object.
+type Service struct {
+	Policy     string `json:"policy"`      // of its balancer
+	SourceKind string `json:"source_kind"` // consul, static, …
+	upstream.Status
+}

@@ -1,0 +1,158 @@
+// Package admin answers the questions of people and machines about a running sidecar, over
+// local HTTP.
+//
+//	GET /healthz   200 while the process works
+//	GET /readyz    200 once every service can be served, else 503 and what is missing
+//	GET /metrics   Prometheus
+//	GET /status    everything at a glance: JSON, or a table for people (?format=text)
+//	GET /config    the effective configuration, with secrets hidden
+//	GET /version   which build this is
+//
+// A Server knows nothing of the daemon: what it shows comes from the callbacks in Options.
+// It listens on a loopback address or on a unix socket ("unix:/path"), which then decides by
+// its permissions who may ask. It is no part of the data path, so it is plain net/http.
+//
+// A Client asks the same questions for the command line, and WriteText prints a Document
+// as a table.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// DefaultAddress is where a sidecar is asked when nothing else is configured.
+const DefaultAddress = "127.0.0.1:9901"
+
+// A slow or silent client holds one connection, and not for long.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 16 << 10
+
+	// healthTimeout is how long Options.Healthy may take. Probes commonly wait a second or
+	// more; the answer "no" is worth more than none.
+	healthTimeout = 900 * time.Millisecond
+)
+
+// Options says where a Server listens and where its answers come from. Callbacks are called
+// on a goroutine per request, by several at once, and should return soon. A page whose
+// callback is nil does not exist.
+type Options struct {
+	// Listen is "host:port" or "unix:/path"; empty means DefaultAddress.
+	Listen string
+	// Version and Revision name the build.
+	Version  string
+	Revision string
+	// Healthy tells why the process does not work, or nil: every loop answers before ctx
+	// ends. A nil Healthy means that answering is proof enough.
+	Healthy func(ctx context.Context) error
+	// Ready tells what is missing before every service can be served, a line for each; none
+	// means ready.
+	Ready func() (missing []string)
+	// Status tells everything at a glance. Build, At and, where Ready is given, readiness are
+	// filled in by the Server.
+	Status func() Document
+	// Config gives the effective configuration as text, with secrets hidden.
+	Config func() ([]byte, error)
+	// Metrics answers a scrape.
+	Metrics http.Handler
+	// Profiling adds /debug/pprof/. It is off by default: a profile costs CPU, and shows what
+	// is in memory.
+	Profiling bool
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// A Server answers on one address. Start and Shutdown are called once, in this order.
+type Server struct {
+	options Options
+	log     *zap.Logger
+	http    *http.Server
+
+	socket *socket       // set by Start
+	done   chan struct{} // closed when serve has ended
+}
+
+// New makes a Server that does not listen yet.
+func New(o Options) *Server {
+	if o.Listen == "" {
+		o.Listen = DefaultAddress
+	}
+	s := &Server{options: o, log: o.Log, done: make(chan struct{})}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	// What net/http has to say is a handler that panicked, or a failure to accept.
+	complaints, err := zap.NewStdLogAt(s.log, zap.WarnLevel)
+	if err != nil {
+		complaints = zap.NewStdLog(s.log)
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          complaints,
+		// No WriteTimeout: a profile takes as long as it was asked to. bounded sets a
+		// deadline for all other answers.
+	}
+	return s
+}
+
+// Start opens the address and begins to answer, on a goroutine that Shutdown ends. The error
+// says what stands in the way and which key moves the address. ctx bounds the opening only.
+func (s *Server) Start(ctx context.Context) error {
+	opened, err := listen(ctx, s.options.Listen)
+	if err != nil {
+		return err
+	}
+	s.socket = opened
+	if tcp, ok := opened.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		s.log.Warn("admin is reachable from other hosts; set admin.listen to 127.0.0.1 or a unix socket",
+			zap.String("listen", opened.address()))
+	}
+	go s.serve()
+	return nil
+}
+
+func (s *Server) serve() {
+	defer close(s.done)
+	if err := s.http.Serve(s.socket); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("admin stopped answering", zap.String("listen", s.Address()), zap.Error(err))
+	}
+}
+
+// Address is where the Server listens, in the form that Client takes: the port is the real
+// one where port 0 was asked for. Before Start it is the configured one.
+func (s *Server) Address() string {
+	if s.socket == nil {
+		return s.options.Listen
+	}
+	return s.socket.address()
+}
+
+// Shutdown stops listening, lets answers that are being written finish until ctx ends, and
+// cuts the rest. When it returns the address is free, a unix socket is removed, and nothing
+// is accepted any more; a callback that hangs may outlive it, and is named by the error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if s.socket == nil {
+		return nil
+	}
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("admin: answers were cut: %w", errors.Join(err, s.http.Close()))
+	}
+	<-s.done
+	s.socket.remove()
+	return err
+}
