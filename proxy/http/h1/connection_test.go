@@ -64,6 +64,20 @@ func TestAppendFieldsWithout(t *testing.T) {
 	}
 }
 
+// TestPasses: what Connection names is seen, but the proxy must not take it
+// for something that reaches the next server.
+func TestPasses(t *testing.T) {
+	r, err := parseRequest(t, get("Connection: X-Forwarded-Proto", "X-Forwarded-Proto: https", "Via: 1.0 a", "Via: 1.0 b"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[Kind]bool{KindXForwardedProto: false, KindVia: true, KindHost: true, KindConnection: false, KindDate: false} {
+		if got := r.Passes(k); got != want {
+			t.Errorf("Passes(%d) = %v", k, got)
+		}
+	}
+}
+
 func TestTooManyOptions(t *testing.T) {
 	_, err := parseRequest(t, get("Connection: "+strings.Repeat("x,", 64)), nil)
 	if got := cause(t, err); got != "" {

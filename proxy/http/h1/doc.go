@@ -30,9 +30,11 @@
 //
 //	for len(p) > 0 && !body.Done() {
 //		skip, take, err := body.Next(p)
+//		if err != nil || skip+take == 0 {
+//			break // broken, or the rest of p is for later, with more behind it
+//		}
 //		out = append(out, p[skip:skip+take]...)
 //		p = p[skip+take:]
-//		…
 //	}
 //
 // # Strictness

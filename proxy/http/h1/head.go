@@ -148,6 +148,17 @@ func (h *Head) Get(k Kind) []byte {
 	return nil
 }
 
+// Passes reports whether a field of kind k is there and is passed on. A field
+// that Connection names is there (in Seen), but does not pass.
+func (h *Head) Passes(k Kind) bool {
+	for i := h.Find(k); i >= 0; i = h.next(i, k) {
+		if !h.Fields[i].Drop {
+			return true
+		}
+	}
+	return false
+}
+
 // Lookup returns the index of the first field with that name, in whatever
 // case, or -1.
 func (h *Head) Lookup(name string) int {

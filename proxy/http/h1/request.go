@@ -57,8 +57,8 @@ func Blank(b []byte) int {
 }
 
 // Parse reads a request head from the start of buf. It returns the head's
-// length with the empty line; 0 if its end is not in buf yet; or an *Error.
-// lim may be nil.
+// length with the empty line; 0 if its end is not in buf yet; or an *Error,
+// after which nothing in r means anything. lim may be nil.
 func (r *Request) Parse(buf []byte, lim *Limits) (int, error) {
 	n, f := r.parse(buf, lim)
 	if f != nil {
@@ -280,6 +280,16 @@ func (r *Request) host() *fault {
 	}
 	r.Host = value
 	return nil
+}
+
+// MaxForwards returns the number in Max-Forwards. Only in OPTIONS and TRACE it
+// means something, and only if it is a number; otherwise ok is false (RFC 9110
+// §7.6.2).
+func (r *Request) MaxForwards() (n int64, ok bool) {
+	if r.MethodID != MethodOptions && r.MethodID != MethodTrace {
+		return 0, false
+	}
+	return number(r.Get(KindMaxForwards))
 }
 
 // expect checks the expectations (RFC 9110 §10.1.1).

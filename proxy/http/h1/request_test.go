@@ -347,3 +347,28 @@ func TestBlank(t *testing.T) {
 		}
 	}
 }
+
+func TestMaxForwards(t *testing.T) {
+	for _, tc := range []struct {
+		line, value string
+		n           int64
+		ok          bool
+	}{
+		{"OPTIONS * HTTP/1.1", "Max-Forwards: 0", 0, true},
+		{"TRACE /x HTTP/1.1", "Max-Forwards: 12", 12, true},
+		{"TRACE /x HTTP/1.1", "Max-Forwards: -1", 0, false},
+		{"TRACE /x HTTP/1.1", "Max-Forwards:", 0, false},
+		{"TRACE /x HTTP/1.1", "X-A: 1", 0, false},
+		{"GET /x HTTP/1.1", "Max-Forwards: 3", 0, false},
+	} {
+		t.Run("9110§7.6.2/"+tc.line+"/"+tc.value, func(t *testing.T) {
+			r, err := parseRequest(t, line(tc.line+"\r\n"+tc.value), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, ok := r.MaxForwards(); n != tc.n || ok != tc.ok {
+				t.Errorf("MaxForwards = %d, %v", n, ok)
+			}
+		})
+	}
+}
