@@ -23,12 +23,12 @@ demo: build ## run the demo: a sidecar in front of three small servers
 
 .PHONY: test
 test: consul lint ## everything: lint, unit and integration tests, tests of the data path under the race detector
-	$(GO) test ./...
-	$(GO) test -race ./internal/eventloop/... ./proxy/... ./upstream/... ./breaker/... ./balancer/... ./metrics/...
+	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test -race $(TESTFLAGS) ./internal/eventloop/... ./proxy/... ./upstream/... ./breaker/... ./balancer/... ./metrics/...
 
 .PHONY: race
 race: consul ## every test under the race detector
-	$(GO) test -race ./...
+	$(GO) test -race $(TESTFLAGS) ./...
 
 .PHONY: consul
 consul: # the real Consul agent that tests need; built once, into .cache
@@ -51,6 +51,6 @@ bench-deps: ## install wrk, HAProxy and nginx (Debian, needs root)
 fuzz: ## run every fuzz target for FUZZ (30s each)
 	@for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$p || exit 1; \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x $$p || exit 1; \
 	  done; \
 	done

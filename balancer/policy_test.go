@@ -1,0 +1,228 @@
+package balancer
+
+import (
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidecar/upstream"
+)
+
+// What holds for every policy.
+
+func TestIdleEndpointsShareByWeight(t *testing.T) {
+	for name, policy := range policies {
+		t.Run(name, func(t *testing.T) {
+			c := newCast(t, 1, 1, 1)
+			c.wantShares(c.shares(c.picker(policy()), 30000), 0.02, 1./3, 1./3, 1./3)
+			c = newCast(t, 1, 2, 5)
+			c.wantShares(c.shares(c.picker(policy()), 40000), 0.02, 1./8, 2./8, 5./8)
+			c = newCast(t, 2, 1)
+			c.wantShares(c.shares(c.picker(policy()), 30000), 0.02, 2./3, 1./3)
+		})
+	}
+}
+
+// With as much in flight as the service's capacity wants, all of the same speed, what each
+// endpoint gets is in proportion to its weight.
+func TestLoadedEndpointsShareByWeight(t *testing.T) {
+	for name, policy := range policies {
+		for _, weights := range [][]int{{1, 1, 1}, {1, 2, 3}, {4, 1}, {10, 1, 1, 1, 1, 1, 1}} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCast(t, weights...)
+					for i := range weights {
+						c.measure(i, 10*time.Millisecond)
+					}
+					// A closed loop: whenever the oldest request ends, the next begins.
+					p := c.picker(policy())
+					var running []upstream.Lease
+					got := make([]float64, len(weights))
+					sum := 0
+					for _, w := range weights {
+						sum += w
+					}
+					const requests = 8000
+					for range requests {
+						e := p.Pick(upstream.PickKey{}, nil)
+						got[c.index[e]] += 1. / requests
+						running = append(running, c.lease(c.index[e]))
+						if len(running) > 20*sum {
+							running[0].Report(upstream.Result{Latency: 10 * time.Millisecond})
+							running[0].Release()
+							running = running[1:]
+						}
+					}
+					for i := range running {
+						running[i].Release()
+					}
+					var want []float64
+					for _, w := range weights {
+						want = append(want, float64(w)/float64(sum))
+					}
+					c.wantShares(got, 0.03, want...)
+				})
+			})
+		}
+	}
+}
+
+func TestAvoidedEndpointsAreNotPicked(t *testing.T) {
+	for name, policy := range policies {
+		for _, n := range []int{1, 2, 3, 16, 17, 100} {
+			t.Run(name, func(t *testing.T) {
+				c := newCast(t, ones(n)...)
+				p := c.picker(policy())
+				random := rand.New(rand.NewPCG(3, 4))
+				for range 200 {
+					avoid := random.Perm(n)[:random.IntN(n)]
+					e := p.Pick(upstream.PickKey{}, c.these(avoid...))
+					if e == nil || contains(c.these(avoid...), e) {
+						t.Fatalf("%d endpoints without %v: picked %v", n, avoid, e)
+					}
+				}
+				if e := p.Pick(upstream.PickKey{}, c.endpoints); e != nil {
+					t.Errorf("all %d are to be avoided, but picked %v", n, e.ID())
+				}
+			})
+		}
+	}
+}
+
+func TestTheRestShareWhatTheAvoidedOneLeaves(t *testing.T) {
+	for name, policy := range policies {
+		t.Run(name, func(t *testing.T) {
+			c := newCast(t, 1, 1, 1, 1)
+			c.wantShares(c.shares(c.picker(policy()), 30000, 1), 0.02, 1./3, 0, 1./3, 1./3)
+		})
+	}
+}
+
+func TestEveryEndpointIsPicked(t *testing.T) {
+	for name, policy := range policies {
+		t.Run(name, func(t *testing.T) {
+			weights := ones(100)
+			weights[7] = 1000
+			c := newCast(t, weights...)
+			for i, share := range c.shares(c.picker(policy()), 60000) {
+				if share == 0 {
+					t.Errorf("endpoint %d is never picked", i)
+				}
+			}
+		})
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	for name, policy := range policies {
+		for _, n := range []int{1, 3, 100} {
+			t.Run(name, func(t *testing.T) {
+				c := newCast(t, ones(n)...)
+				p := policy()(c.endpoints)
+				avoid := c.endpoints[:1]
+				if n := testing.AllocsPerRun(100, func() {
+					p.Pick(upstream.PickKey{}, nil)
+					p.Pick(upstream.PickKey{}, avoid)
+				}); n != 0 {
+					t.Errorf("%v allocations", n)
+				}
+			})
+		}
+	}
+}
+
+func TestManyGoroutinesPick(t *testing.T) {
+	for name, policy := range policies {
+		t.Run(name, func(t *testing.T) {
+			source := make(once, 0)
+			for _, e := range newCast(t, 1, 2, 3).endpoints {
+				source = append(source, *e.Instance())
+			}
+			c := newCastOf(t, source, policy())
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range 500 {
+						l, err := c.service.Acquire(upstream.PickKey{})
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						l.Report(upstream.Result{Latency: time.Millisecond})
+						l.Release()
+					}
+				})
+			}
+			wg.Wait()
+			var attempts uint64
+			for _, e := range c.endpoints {
+				if n := e.InFlight(); n != 0 {
+					t.Errorf("%s has %d in flight", e.ID(), n)
+				}
+				attempts += e.Counters().Attempts
+			}
+			if attempts != 4000 {
+				t.Errorf("%d attempts, want 4000", attempts)
+			}
+		})
+	}
+}
+
+// BenchmarkAcquire is a request's whole way through a service: the pick, the breaker, the
+// counts and the latency.
+func BenchmarkAcquire(b *testing.B) {
+	for _, name := range []string{"p2c", "least_conn", "round_robin", "random"} {
+		for _, size := range []struct {
+			name string
+			n    int
+		}{{"3", 3}, {"100", 100}, {"10000", 10000}} {
+			b.Run(name+"/"+size.name, func(b *testing.B) {
+				source := make(once, 0)
+				for _, e := range newCast(b, ones(size.n)...).endpoints {
+					source = append(source, *e.Instance())
+				}
+				s := newCastOf(b, source, policies[name]()).service
+				b.ReportAllocs()
+				before := cpuTime(b)
+				for b.Loop() {
+					l, err := s.Acquire(upstream.PickKey{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					l.Report(upstream.Result{Latency: time.Millisecond})
+					l.Release()
+				}
+				b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+			})
+		}
+	}
+}
+
+// cpuTime is what the process has used so far. On a busy machine it says more than the
+// time on the clock.
+func cpuTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func BenchmarkPolicy(b *testing.B) {
+	for _, name := range []string{"p2c", "least_conn", "round_robin", "random"} {
+		b.Run(name, func(b *testing.B) {
+			weights := ones(10000)
+			for i := range weights {
+				weights[i] += i % 100
+			}
+			c := newCast(b, weights...)
+			b.ReportAllocs()
+			for b.Loop() {
+				policies[name]()(c.endpoints)
+			}
+		})
+	}
+}

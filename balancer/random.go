@@ -1,0 +1,19 @@
+package balancer
+
+import "sidecar/upstream"
+
+// Random returns the policy that takes any endpoint, in proportion to the weights.
+func Random() upstream.Policy {
+	return func(usable []*upstream.Endpoint) upstream.Picker {
+		return randomPicker{newLottery(usable)}
+	}
+}
+
+type randomPicker struct{ *lottery }
+
+func (p randomPicker) Pick(_ upstream.PickKey, avoid []*upstream.Endpoint) *upstream.Endpoint {
+	if len(avoid) == 0 {
+		return p.draw()
+	}
+	return p.drawOther(avoid, nil)
+}

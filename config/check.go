@@ -1,0 +1,244 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// checkText checks a string, or an item of a list of strings, against its allowed words and its
+// further check.
+func (f *field) checkText(s string) *mistake {
+	if f.allowed != nil {
+		return f.checkWord(s)
+	}
+	if m := plain(s, strconv.Quote(clip(s))); m != nil {
+		return m
+	}
+	switch f.check {
+	case "":
+		return nil
+	case "name":
+		return checkName(s)
+	case "text":
+		if s == "" && !f.list() { // empty: the default
+			return nil
+		}
+		if s == "" || strings.TrimSpace(s) != s {
+			return wrong("%q is empty or has blanks around it", s)
+		}
+	case "instance":
+		return checkInstance(s)
+	case "retry":
+		return checkRetry(s)
+	case "path":
+		return checkPath(s)
+	case "pseudonym":
+		if s != "" && !only(s, isTokenByte) {
+			return wrong("%q is not a pseudonym; want letters, digits and - . _ without blanks", s)
+		}
+	case "host":
+		return checkHost(s)
+	case "consul":
+		_, _, m := parseConsul(s)
+		return m
+	default:
+		panic("config: no such check: " + f.check)
+	}
+	return nil
+}
+
+func (f *field) checkWord(s string) *mistake {
+	if slices.Contains(f.allowed, s) {
+		return nil
+	}
+	allowed := "allowed are " + enumerate(f.allowed)
+	if slices.Contains(f.later, s) {
+		return wrong("%q is not available in this version; %s", s, allowed)
+	}
+	m := wrong("%q is not known; %s", s, allowed)
+	m.suggestion = nearest(s, f.allowed)
+	return m
+}
+
+// enumerate joins words: "a, b and c".
+func enumerate(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+// plain refuses control characters and what is not UTF-8; what is how the text is called in the message.
+func plain(s, what string) *mistake {
+	switch {
+	case strings.IndexFunc(s, unicode.IsControl) >= 0:
+		return wrong("%s has a control character, perhaps a line break", what)
+	case !utf8.ValidString(s):
+		return wrong("%s is not UTF-8", what)
+	}
+	return nil
+}
+
+func checkName(s string) *mistake {
+	const most = 128
+	switch {
+	case s == "":
+		return wrong("is empty; every service needs a name")
+	case len(s) > most:
+		return wrong("%q is too long; want at most %d bytes", s, most)
+	case !only(s, func(b byte) bool { return b == '.' || isNameByte(b) }) || strings.Trim(s[:1], "-._") == "":
+		return wrong("%q is not a name; want letters, digits and - . _ with a letter or digit in front (discovery.service takes any name of the registry)", s)
+	}
+	return nil
+}
+
+// checkInstance checks "10.0.0.1:8080 weight=2 zone=b".
+func checkInstance(s string) *mistake {
+	const mostWeight = 65535
+	words := strings.Fields(s)
+	if len(words) == 0 {
+		return wrong(`is empty; want an address, such as "10.0.0.1:8080 weight=2 zone=b"`)
+	}
+	if m := parseTarget(words[0]); m != nil {
+		return m
+	}
+	seen := make(map[string]bool)
+	for _, word := range words[1:] {
+		key, value, ok := strings.Cut(word, "=")
+		switch {
+		case !ok || value == "":
+			return wrong(`%q: want weight=NUMBER or zone=NAME after the address, got %q`, s, word)
+		case key != "weight" && key != "zone":
+			m := wrong(`%q: %q is not known; want weight=NUMBER or zone=NAME after the address`, s, key)
+			m.suggestion = nearest(key, []string{"weight", "zone"})
+			return m
+		case seen[key]:
+			return wrong("%q: %s is there twice", s, key)
+		}
+		seen[key] = true
+		if n, err := strconv.Atoi(value); key == "weight" && (err != nil || n < 1 || n > mostWeight) {
+			return wrong("%q: weight %q is not a number from 1 to %d", s, value, mostWeight)
+		}
+	}
+	return nil
+}
+
+func checkRetry(s string) *mistake {
+	words := []string{RetryConnect, RetryReset, RetryTimeout}
+	if slices.Contains(words, s) {
+		return nil
+	}
+	if len(s) == 3 && s[0] == '5' && only(s, isDigit) {
+		return nil
+	}
+	m := wrong("%q is not known; allowed are connect, reset, timeout and statuses from 500 to 599", s)
+	m.suggestion = nearest(s, words)
+	return m
+}
+
+func checkPath(s string) *mistake {
+	switch {
+	case !strings.HasPrefix(s, "/"):
+		return wrong("%q does not begin with a slash; write %q", s, "/"+s)
+	case !only(s, func(b byte) bool { return b > ' ' && b < 0x7f }):
+		return wrong("%q has a blank or a character that must be written as %%XX", s)
+	case strings.Contains(s, "#"):
+		return wrong("%q has a fragment; servers never see what follows #", s)
+	}
+	return nil
+}
+
+// checkHost checks what is sent as Host: a name or an ip address, with or without a port.
+func checkHost(s string) *mistake {
+	if s == "" {
+		return nil
+	}
+	host := s
+	if h, port, err := net.SplitHostPort(s); err == nil {
+		if _, m := parsePort(s, port, 1); m != nil {
+			return m
+		}
+		host = h
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	}
+	if !validHost(host) || strings.Contains(host, ":") != strings.HasPrefix(s, "[") {
+		return wrong(`%q is not a host; want a name or an ip address, with or without a port, such as "orders.internal:8080"`, s)
+	}
+	return nil
+}
+
+// parseConsul reads the address of the Consul agent: "host:port" or "unix:///path", and whether
+// its scheme says plain, TLS or nothing.
+func parseConsul(s string) (address, scheme string, m *mistake) {
+	const forms = `want host:port, http://host:port, https://host:port or unix:///path`
+	for _, prefix := range []string{"unix://", "unix:"} {
+		if name, ok := strings.CutPrefix(s, prefix); ok {
+			if m := socketPath(s, name); m != nil {
+				return "", "", m
+			}
+			return "unix://" + name, "", nil
+		}
+	}
+	rest := s
+	if before, after, ok := strings.Cut(s, "://"); ok {
+		if before != "http" && before != "https" {
+			return "", "", wrong("%q: scheme %q is not known; %s", s, before, forms)
+		}
+		scheme = before
+		u, err := url.Parse(s)
+		switch {
+		case err == nil && u.User != nil:
+			return "", "", wrong("has a user and a password, which Consul does not take; use token_file")
+		case strings.Contains(after, "@"):
+			return "", "", wrong("is not a URL; %s", forms)
+		case err == nil && (u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != ""):
+			return "", "", wrong("%q has a path, which is not supported; %s", s, forms)
+		}
+		rest = strings.TrimRight(after, "/")
+		if _, _, m := splitHostPort(rest); m != nil && !strings.HasSuffix(rest, ":") {
+			if scheme == "https" {
+				rest += ":443"
+			} else {
+				rest += ":80"
+			}
+		}
+	}
+	host, port, m := splitHostPort(rest)
+	if m != nil {
+		return "", "", wrong("%q is not an address; %s", s, forms)
+	}
+	if _, m := parsePort(s, port, 1); m != nil {
+		return "", "", m
+	}
+	if !validHost(host) {
+		return "", "", wrong("%q: %q is neither an ip address nor a host name; %s", s, host, forms)
+	}
+	return net.JoinHostPort(host, port), scheme, nil
+}
+
+func only(s string, ok func(byte) bool) bool {
+	for i := range len(s) {
+		if !ok(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(b byte) bool { return b >= '0' && b <= '9' }
+
+func isNameByte(b byte) bool {
+	return b == '-' || b == '_' || isDigit(b) || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+}
+
+// isTokenByte tells what a token of HTTP is made of (RFC 9110, 5.6.2).
+func isTokenByte(b byte) bool {
+	return isNameByte(b) || strings.IndexByte("!#$%&'*+.^`|~", b) >= 0
+}

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Redacted returns the configuration as TOML, every key with the value that holds, and secrets
+// hidden. Without secrets it can be loaded again and is then equal to c.
+func (c *Config) Redacted() string {
+	var b strings.Builder
+	s := newSchema()
+	v := reflect.ValueOf(c).Elem()
+	for _, f := range s.root.fields {
+		if f.kind == kindTables {
+			for i := range c.Services {
+				b.WriteString("[[service]]\n")
+				writeTable(&b, s.service, reflect.ValueOf(&c.Services[i]).Elem(), "service.")
+			}
+			continue
+		}
+		fmt.Fprintf(&b, "[%s]\n", f.path)
+		writeTable(&b, f, v.Field(f.index), "")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// writeTable writes the keys of a table, a blank line, and then the tables in it.
+func writeTable(b *strings.Builder, f *field, v reflect.Value, prefix string) {
+	for _, c := range f.fields {
+		if c.kind != kindTable {
+			fmt.Fprintf(b, "%s = %s\n", c.key, literal(v.Field(c.index)))
+		}
+	}
+	b.WriteByte('\n')
+	for _, c := range f.fields {
+		if c.kind == kindTable {
+			fmt.Fprintf(b, "[%s%s]\n", prefix, c.path)
+			writeTable(b, c, v.Field(c.index), prefix)
+		}
+	}
+}
+
+// literal writes a value as TOML. A list of one address is that address.
+func literal(v reflect.Value) string {
+	switch x := v.Interface().(type) {
+	case string:
+		return basicString(x)
+	case Secret:
+		return basicString(x.String())
+	case time.Duration:
+		return basicString(duration(x))
+	case Address:
+		return basicString(x.String())
+	case []Address:
+		texts := make([]string, len(x))
+		for i, a := range x {
+			texts[i] = a.String()
+		}
+		if len(texts) == 1 {
+			return basicString(texts[0])
+		}
+		return list(texts)
+	case []string:
+		return list(x)
+	case float64:
+		return number(x)
+	default: // int and bool
+		return fmt.Sprint(x)
+	}
+}
+
+func list(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, s := range texts {
+		quoted[i] = basicString(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// basicString writes a string of TOML in double quotes. Control characters are refused when a
+// configuration is loaded, so that only quotes and backslashes need care.
+func basicString(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}

@@ -1,0 +1,159 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sidecar/discovery"
+)
+
+// A Service is a named upstream: its endpoints and what is decided about them. Apart from
+// OnEvent and Run, its methods may be called from any number of goroutines at any time,
+// also before and after Run.
+type Service struct {
+	options Options
+	log     *zap.Logger
+	budget  *Budget
+
+	// What the data path reads.
+	snapshot   atomic.Pointer[Snapshot]
+	avoidLists sync.Pool // of *avoidList
+	allAvoided *Unavailable
+	overLimit  *Unavailable
+	ejected    *Unavailable
+
+	// What others tell the service's goroutine.
+	inbox inbox
+	trips tripLog
+	slots slots
+
+	// What the service's goroutine publishes beside the snapshot.
+	source  atomic.Pointer[sourceState]
+	gone    atomic.Pointer[[]*Endpoint] // retired, with leases when it last looked
+	history history
+	known   chan struct{}
+
+	started  atomic.Bool
+	handlers []func(Event) // unchanged once Run has been called
+
+	// Owned by the service's goroutine.
+	endpoints  map[string]*Endpoint // by ID
+	order      []*Endpoint          // sorted by ID; a new slice for each set
+	reweighted bool                 // a picker would be made differently now
+	events     []Event              // of this step
+	running    sync.WaitGroup       // the source and the health checks
+}
+
+// New returns a Service that knows nothing until Run is called.
+func New(o Options) *Service {
+	s := &Service{
+		options:    o,
+		log:        o.Log,
+		budget:     NewBudget(o.Budget),
+		avoidLists: sync.Pool{New: func() any { return new(avoidList) }},
+		allAvoided: ErrAllAvoided.of(o.Name, ""),
+		overLimit:  ErrOverLimit.of(o.Name, ""),
+		ejected:    ErrEjected.of(o.Name, ""),
+		known:      make(chan struct{}),
+		endpoints:  make(map[string]*Endpoint),
+	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	s.log = s.log.With(zap.String("service", o.Name))
+	s.inbox.wake = make(chan struct{}, 1)
+	s.trips.poke = s.inbox.poke
+	s.source.Store(&sourceState{})
+	s.snapshot.Store(&Snapshot{Cause: ErrUnknownYet.of(o.Name, "")})
+	return s
+}
+
+// Name is the service's name.
+func (s *Service) Name() string { return s.options.Name }
+
+// Snapshot returns the present set of endpoints. It is never nil.
+func (s *Service) Snapshot() *Snapshot { return s.snapshot.Load() }
+
+// Budget is the retry budget that all requests to the service share.
+func (s *Service) Budget() *Budget { return s.budget }
+
+// Known is closed at the source's first answer, once a snapshot reflects it. That the
+// service is unknown is an answer; an error is none.
+func (s *Service) Known() <-chan struct{} { return s.known }
+
+// Run watches the source, checks the endpoints and publishes snapshots. It blocks until
+// ctx ends and all that it started has ended. After that the last snapshot stands, for the
+// requests that are still running, and nothing changes it any more. Run must be called
+// once.
+func (s *Service) Run(ctx context.Context) {
+	if !s.started.CompareAndSwap(false, true) {
+		panic("upstream: Run called twice") //nolint:forbidigo // only a programmer's mistake leads here
+	}
+	s.running.Go(func() { s.watchSource(ctx) })
+	defer s.running.Wait()
+
+	// The timer is for the next ejection that ends; before the first there is none.
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.inbox.wake:
+		case <-timer.C:
+		}
+		if next := s.step(ctx); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// watchSource runs the source.
+func (s *Service) watchSource(ctx context.Context) {
+	s.options.Source.Watch(ctx, s.inbox.putUpdate)
+	if ctx.Err() == nil {
+		s.inbox.putUpdate(discovery.Update{Err: errStopped, At: time.Now()})
+	}
+}
+
+var errStopped = errors.New("the source has stopped watching")
+
+// step takes in what has been said, decides, publishes, and tells of it. It returns when
+// it wants to be called again at the latest, or the zero time.
+func (s *Service) step(ctx context.Context) time.Time {
+	now := time.Now()
+	set, failure, verdicts := s.inbox.take()
+	if set != nil {
+		s.applySet(ctx, set, now)
+	}
+	if failure != nil {
+		s.applyFailure(failure, now)
+	}
+	for _, v := range verdicts {
+		s.applyVerdict(v)
+	}
+	for t := s.trips.take(); t != nil; t = t.next {
+		s.applyTrip(t)
+	}
+	next := s.publish(now)
+	if set != nil {
+		s.tellKnown()
+	}
+	s.emit()
+	return next
+}
+
+func (s *Service) tellKnown() {
+	select {
+	case <-s.known:
+	default:
+		close(s.known)
+	}
+}
