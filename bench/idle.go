@@ -250,7 +250,7 @@ func (c *idleConns) stillOpen() error {
 	for i, fd := range c.fds {
 		_, _, err := unix.Recvfrom(fd, c.buf[:1], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		if err != unix.EAGAIN {
-			return fmt.Errorf("connection %d of %d was closed while idle (%v)", i+1, len(c.fds), err)
+			return fmt.Errorf("connection %d of %d was closed while idle: %w", i+1, len(c.fds), err)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 func (p *process) died() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s ended by itself (%v): %s", p.name, p.err, p.logs)
+		return fmt.Errorf("%s ended by itself: %s: %s", p.name, fmt.Sprint(p.err), p.logs)
 	default:
 		return nil
 	}

@@ -74,7 +74,7 @@ func parseListen(s string) (Address, *mistake) {
 	if m != nil {
 		return Address{}, wrong("%s; %s", m.message, listenForms)
 	}
-	if _, m := parsePort(s, port, 0); m != nil {
+	if m := checkPort(s, port, 0); m != nil {
 		return Address{}, m
 	}
 	if host == "" {
@@ -119,13 +119,13 @@ func splitHostPort(s string) (host, port string, m *mistake) {
 	}
 }
 
-// parsePort reads the port of address s.
-func parsePort(s, port string, least uint64) (uint16, *mistake) {
+// checkPort checks the port of address s.
+func checkPort(s, port string, least uint64) *mistake {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n < least {
-		return 0, wrong("%q: port %q is not a number from %d to 65535", s, port, least)
+		return wrong("%q: port %q is not a number from %d to 65535", s, port, least)
 	}
-	return uint16(n), nil
+	return nil
 }
 
 // socketPath checks the path of a unix socket in address s.
@@ -154,7 +154,7 @@ func parseTarget(s string) *mistake {
 	if m != nil {
 		return wrong("%s; %s", m.message, forms)
 	}
-	if _, m := parsePort(s, port, 1); m != nil {
+	if m := checkPort(s, port, 1); m != nil {
 		return m
 	}
 	if !validHost(host) {

@@ -47,7 +47,7 @@ func (f *field) checkText(s string) *mistake {
 		_, _, m := parseConsul(s)
 		return m
 	default:
-		panic("config: no such check: " + f.check)
+		panic("config: no such check: " + f.check) //nolint:forbidigo // only a programmer's mistake leads here
 	}
 	return nil
 }
@@ -159,9 +159,9 @@ func checkHost(s string) *mistake {
 	if s == "" {
 		return nil
 	}
-	host := s
+	var host string
 	if h, port, err := net.SplitHostPort(s); err == nil {
-		if _, m := parsePort(s, port, 1); m != nil {
+		if m := checkPort(s, port, 1); m != nil {
 			return m
 		}
 		host = h
@@ -214,7 +214,7 @@ func parseConsul(s string) (address, scheme string, m *mistake) {
 	if m != nil {
 		return "", "", wrong("%q is not an address; %s", s, forms)
 	}
-	if _, m := parsePort(s, port, 1); m != nil {
+	if m := checkPort(s, port, 1); m != nil {
 		return "", "", m
 	}
 	if !validHost(host) {

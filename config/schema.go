@@ -111,7 +111,7 @@ func fieldsOf(t reflect.Type, prefix string) []*field {
 			f.kind = kindTables
 			f.fields = fieldsOf(sf.Type.Elem(), "")
 		default:
-			panic(fmt.Sprintf("config: field %s has a type that no key can have: %s", sf.Name, sf.Type))
+			panic(fmt.Sprintf("config: field %s has a type that no key can have: %s", sf.Name, sf.Type)) //nolint:forbidigo // only a programmer's mistake leads here
 		}
 		fields = append(fields, f)
 	}

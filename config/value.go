@@ -191,7 +191,7 @@ func number(x float64) string {
 func bound(s string) float64 {
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil {
-		panic("config: bound is no number: " + s)
+		panic("config: bound is no number: " + s) //nolint:forbidigo // only a programmer's mistake leads here
 	}
 	return x
 }
@@ -201,7 +201,7 @@ func (f *field) parseDuration(s string) (any, *mistake) {
 	if f.min != "" {
 		var err error
 		if least, err = time.ParseDuration(f.min); err != nil {
-			panic("config: bound is no duration: " + f.min)
+			panic("config: bound is no duration: " + f.min) //nolint:forbidigo // only a programmer's mistake leads here
 		}
 	}
 	if _, err := strconv.ParseFloat(s, 64); err == nil && s != "0" {

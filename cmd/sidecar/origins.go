@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +19,7 @@ const (
 // demoOrigins are the servers of the demo, inside this process.
 type demoOrigins struct {
 	servers []*demoOrigin
+	running sync.WaitGroup
 }
 
 type demoOrigin struct {
@@ -26,41 +29,58 @@ type demoOrigin struct {
 	served  atomic.Uint64
 }
 
-// startOrigins starts the three on ports that the system chooses.
+// A temper is how an origin behaves: it says the status of its nth answer.
+type temper struct {
+	what   string
+	answer func(r *http.Request, n uint64) int
+}
+
+var tempers = [...]temper{
+	{"works", func(*http.Request, uint64) int { return http.StatusOK }},
+	{fmt.Sprintf("is slow: %v per request", demoDelay), func(r *http.Request, _ uint64) int {
+		timer := time.NewTimer(demoDelay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done(): // nobody waits for the answer any more
+		}
+		return http.StatusOK
+	}},
+	{fmt.Sprintf("fails every %dth request", demoFailEvery), func(_ *http.Request, n uint64) int {
+		if n%demoFailEvery == 0 {
+			return http.StatusInternalServerError
+		}
+		return http.StatusOK
+	}},
+}
+
+// startOrigins starts one of each temper, on ports that the system chooses.
 func startOrigins() (*demoOrigins, error) {
 	o := &demoOrigins{}
-	for _, kind := range []struct {
-		what  string
-		serve func(n uint64) int
-	}{
-		{"works", func(uint64) int { return http.StatusOK }},
-		{fmt.Sprintf("is slow: %v per request", demoDelay), func(uint64) int {
-			<-time.After(demoDelay)
-			return http.StatusOK
-		}},
-		{fmt.Sprintf("fails every %dth request", demoFailEvery), func(n uint64) int {
-			if n%demoFailEvery == 0 {
-				return http.StatusInternalServerError
-			}
-			return http.StatusOK
-		}},
-	} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, t := range tempers {
+		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			o.close()
 			return nil, fmt.Errorf("start a server for the demo: %w", err)
 		}
-		s := &demoOrigin{what: kind.what, address: ln.Addr().String()}
-		s.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			n := s.served.Add(1)
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(kind.serve(n))
-			fmt.Fprintf(w, "%s answers %s %s, its request number %d; it %s\n", s.address, r.Method, r.URL.Path, n, s.what)
-		})}
+		s := &demoOrigin{what: t.what, address: ln.Addr().String()}
+		s.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: s.handler(t)}
 		o.servers = append(o.servers, s)
-		go s.server.Serve(ln)
+		o.running.Go(func() {
+			_ = s.server.Serve(ln) // until close; nothing else ends it
+		})
 	}
 	return o, nil
+}
+
+func (s *demoOrigin) handler(t temper) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		n := s.served.Add(1)
+		status := t.answer(r, n)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "%s answers %s %s, its request number %d; it %s\n", s.address, r.Method, r.URL.Path, n, s.what)
+	}
 }
 
 func (o *demoOrigins) addresses() []string {
@@ -85,4 +105,5 @@ func (o *demoOrigins) close() {
 	for _, s := range o.servers {
 		s.server.Close()
 	}
+	o.running.Wait()
 }

@@ -55,7 +55,7 @@ running end, for runtime.drain at most; a second one ends the process at once.`,
 // serve runs a daemon until ctx ends. Then it gives the signals back to the system by
 // stop, so that a second one ends the process.
 func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger) error {
-	defer log.Sync()
+	defer func() { _ = log.Sync() }() // standard error may be a pipe that cannot be synced
 	d, err := daemon.New(cfg, daemon.Options{Version: version(), Revision: revision(), Log: log})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import "math"
 // BodyKind says what delimits a body (RFC 9112 §6.3).
 type BodyKind uint8
 
+// The ways to delimit a body.
 const (
 	NoBody     BodyKind = iota
 	Length              // Content-Length

@@ -34,7 +34,8 @@ const (
 func (b *Body) nextChunked(p []byte) (skip, take int, f *fault) {
 	i := 0
 	for i < len(p) && !b.done {
-		n, pass := 0, !b.Decode
+		var n int
+		pass := !b.Decode
 		switch {
 		case b.state == chunkData:
 			pass = true

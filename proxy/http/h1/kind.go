@@ -3,6 +3,7 @@ package h1
 // Kind says which of the fields the proxy has to know a field is.
 type Kind uint8
 
+// The kinds.
 const (
 	KindOther Kind = iota
 	KindHost
@@ -131,7 +132,7 @@ func newKindTable() (t [256]kindSlot) {
 	for _, k := range known {
 		s := &t[kindHash([]byte(k.name))]
 		if s.name != "" {
-			panic("h1: " + k.name + " and " + s.name + " share a slot")
+			panic("h1: " + k.name + " and " + s.name + " share a slot") //nolint:forbidigo // only a programmer's mistake leads here
 		}
 		*s = kindSlot{k.name, k.kind}
 	}

@@ -4,6 +4,7 @@ package h1
 // and passes as it was written. Methods are case-sensitive (RFC 9110 §9.1).
 type Method uint8
 
+// The methods.
 const (
 	MethodOther Method = iota
 	MethodGet

@@ -86,7 +86,8 @@ func (r *Request) parse(buf []byte, lim *Limits) (int, *fault) {
 			if full {
 				return 0, faultTargetLong
 			}
-			return 0, r.incomplete()
+			r.incomplete()
+			return 0, nil
 		}
 	}
 	n, f := r.parseFields(buf, lim.fields())
@@ -97,17 +98,17 @@ func (r *Request) parse(buf []byte, lim *Limits) (int, *fault) {
 		if full {
 			return 0, faultHeadLarge
 		}
-		return 0, r.incomplete()
+		r.incomplete()
+		return 0, nil
 	}
 	r.buf = buf[:n]
 	r.progress = complete
 	return n, r.finish()
 }
 
-func (h *Head) incomplete() *fault {
+func (h *Head) incomplete() {
 	h.progress = partial
 	h.scanned = len(h.buf)
-	return nil
 }
 
 // requestLine takes the request line (RFC 9112 §3), and leaves r.pos at 0 if

@@ -63,7 +63,8 @@ func (r *Response) parse(buf []byte, method Method, lim *Limits) (int, *fault) {
 	case full:
 		return 0, faultHeadLarge
 	}
-	return 0, r.incomplete()
+	r.incomplete()
+	return 0, nil
 }
 
 // statusLine takes the status line (RFC 9112 §4), and leaves r.pos at 0 if its

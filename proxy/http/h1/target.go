@@ -3,6 +3,7 @@ package h1
 // Form is the form of a request target (RFC 9112 §3.2).
 type Form uint8
 
+// The forms.
 const (
 	FormOrigin    Form = iota // /path?query
 	FormAbsolute              // http://host/path?query
