@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	deadline := time.Now().Add(5 * time.Second)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	if n := runtime.NumGoroutine(); n > before && code == 0 {
 		stacks := make([]byte, 1<<20)

@@ -31,7 +31,6 @@ func (f fixed) Watch(ctx context.Context, report func(discovery.Update)) {
 	<-ctx.Done()
 }
 
-//nolint:forbidigo // what an example prints is what it is tested by
 func Example() {
 	s := upstream.New(upstream.Options{
 		Name:   "orders",

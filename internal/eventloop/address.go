@@ -65,7 +65,7 @@ func localAddr(fd int32) net.Addr {
 	case *unix.SockaddrInet4:
 		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
 	case *unix.SockaddrInet6:
-		e := endpoint{fam: unix.AF_INET6, ip: sa.Addr, port: uint16(sa.Port), zone: uint16(sa.ZoneId)}
+		e := endpoint{fam: unix.AF_INET6, ip: sa.Addr, port: uint16(sa.Port), zone: sa.ZoneId}
 		return netAddr(e, "")
 	case *unix.SockaddrUnix:
 		return netAddr(endpoint{fam: unix.AF_UNIX}, sa.Name)

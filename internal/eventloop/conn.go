@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -44,9 +45,9 @@ type Cause uint8
 
 // Causes for which an IdleHandler is called.
 const (
-	CauseReadable Cause = iota // bytes or an end are there to be read (or were: TryRead tells)
+	CauseReadable Cause = iota // bytes, an end or a reset are there (or were: TryRead tells)
 	CauseDeadline              // the read deadline has passed
-	CauseBroken                // reset, or aborted by Abort
+	CauseBroken                // aborted by Abort
 )
 
 // A Conn is a stream socket on a loop: TCP or Unix. It is a net.Conn for the tasks of its
@@ -55,7 +56,7 @@ const (
 type Conn struct {
 	loop    *Loop
 	waiter  *Task
-	owner   *Task // the task that used it last; closed if that panics
+	owner   uint64 // number of the task that used it last, 0: none; closed if that panics
 	idle    IdleHandler
 	err     error // why it was aborted
 	timer   timer // the earlier of both deadlines
@@ -65,6 +66,7 @@ type Conn struct {
 	id      uint32 // slot
 	ready   Events
 	awaited Events
+	muted   bool
 	peer    endpoint
 }
 
@@ -118,6 +120,9 @@ func (c *Conn) notify() {
 	case c.idle != nil && c.ready&(Readable|Broken|readLate) != 0:
 		h := c.idle
 		c.idle = nil
+		l := c.loop
+		before := l.offered
+		l.offered = c
 		switch {
 		case c.err != nil || c.ready&(Broken|Readable) == Broken:
 			h.Ready(c, CauseBroken)
@@ -126,6 +131,7 @@ func (c *Conn) notify() {
 		default:
 			h.Ready(c, CauseDeadline)
 		}
+		l.offered = before
 	}
 }
 
@@ -142,13 +148,16 @@ func (c *Conn) Idle(h IdleHandler) bool {
 	if c.fd < 0 || c.ready&(Readable|Broken|readLate) != 0 {
 		return false
 	}
-	c.idle, c.owner = h, nil
+	c.idle, c.owner = h, 0
 	return true
 }
 
 // Busy ends idleness without its handler being called; for who takes a connection from a
 // pool.
-func (c *Conn) Busy() { c.idle = nil }
+func (c *Conn) Busy() {
+	c.idle = nil
+	c.use()
+}
 
 // Abort makes every present and future call on the connection return err, except Close.
 // The task that waits for it wakes, an idle connection's handler is called. Unlike other
@@ -159,6 +168,10 @@ func (c *Conn) Abort(err error) {
 	}
 	c.err = err
 	c.ready |= Broken
+	if c.idle != nil {
+		c.loop.shielded(c.notify) // the caller may be a task of its own
+		return
+	}
 	c.notify()
 }
 
@@ -173,7 +186,7 @@ func (c *Conn) Close() error {
 	l.vacate(c.id)
 	sysClose(c.fd)
 	c.fd = -1
-	c.idle, c.owner = nil, nil
+	c.idle, c.owner = nil, 0
 	l.counts.conns.Add(-1)
 	if c.waiter != nil {
 		c.waiter.Wake()
@@ -185,7 +198,7 @@ func (c *Conn) Close() error {
 // it has received for a clean one.
 func (c *Conn) Reset() {
 	if c.fd >= 0 {
-		unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		c.Close()
 	}
 }
@@ -206,7 +219,7 @@ func (c *Conn) LocalAddr() net.Addr {
 
 // SetDeadline sets both deadlines; see SetReadDeadline.
 func (c *Conn) SetDeadline(at time.Time) error {
-	c.SetReadDeadline(at)
+	_ = c.SetReadDeadline(at)
 	return c.SetWriteDeadline(at)
 }
 
@@ -233,13 +246,24 @@ func (c *Conn) SetWriteTimeout(d time.Duration) { c.setWriteBy(c.loop.in(d)) }
 func (c *Conn) setReadBy(at int64) {
 	c.readBy = at
 	c.ready &^= readLate
+	c.checkLate(at, readLate)
 	c.rearm()
 }
 
 func (c *Conn) setWriteBy(at int64) {
 	c.writeBy = at
 	c.ready &^= writeLate
+	c.checkLate(at, writeLate)
 	c.rearm()
+}
+
+// checkLate has a deadline that is set in the past take effect at once. Only handlers wait
+// for the timer, so that they are not called from within the setter.
+func (c *Conn) checkLate(at int64, late Events) {
+	if at != 0 && at <= c.loop.now && c.idle == nil {
+		c.ready |= late
+		c.notify()
+	}
 }
 
 // rearm sets the timer for the earlier deadline that has not been told yet. Clearing a
@@ -285,6 +309,14 @@ func (l *Loop) in(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
 	}
+	return l.after(d)
+}
+
+// after is the loop time d from the beginning of this turn, without overflow.
+func (l *Loop) after(d time.Duration) int64 {
+	if int64(d) > math.MaxInt64-l.now {
+		return math.MaxInt64
+	}
 	return l.now + int64(d)
 }
 
@@ -307,8 +339,21 @@ func (c *Conn) wait(e Events) error {
 	if t == nil {
 		return errNoTask
 	}
-	c.waiter, c.awaited = t, e.causes()
+	c.await(t, e)
 	t.park()
-	c.waiter, c.awaited = nil, 0
+	c.unawait()
 	return nil
 }
+
+func (c *Conn) await(t *Task, e Events) {
+	switch c.waiter {
+	case nil:
+		c.waiter, c.awaited = t, e.causes()
+	case t:
+		c.awaited |= e.causes()
+	default:
+		panic("eventloop: two tasks wait for one connection") //nolint:forbidigo // only a programmer's mistake leads here
+	}
+}
+
+func (c *Conn) unawait() { c.waiter, c.awaited = nil, 0 }

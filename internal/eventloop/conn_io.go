@@ -144,8 +144,11 @@ func (c *Conn) Write(b []byte) (int, error) {
 	for {
 		n, err := c.TryWrite(b[done:])
 		done += n
-		if done == len(b) || err != nil && err != ErrWouldBlock {
+		if err != nil && err != ErrWouldBlock {
 			return done, err
+		}
+		if done == len(b) {
+			return done, nil
 		}
 		if err := c.wait(Writable); err != nil {
 			return done, err
@@ -162,8 +165,11 @@ func (c *Conn) Writev(bufs ...[]byte) (int64, error) {
 		n, err := c.TryWritev(bufs...)
 		done += int64(n)
 		bufs = advance(bufs, n)
-		if len(bufs) == 0 || err != nil && err != ErrWouldBlock {
+		if err != nil && err != ErrWouldBlock {
 			return done, err
+		}
+		if len(bufs) == 0 {
+			return done, nil
 		}
 		if err == nil && c.ready&Writable != 0 {
 			continue
@@ -199,8 +205,9 @@ func (c *Conn) CloseWrite() error {
 
 // use notes the running task as the one that the connection goes down with.
 func (c *Conn) use() {
-	if t := c.loop.running; c.owner != t {
-		c.owner = t
+	c.owner = 0
+	if t := c.loop.running; t != nil {
+		c.owner = t.number
 	}
 }
 

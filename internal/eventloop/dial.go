@@ -2,7 +2,6 @@ package eventloop
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -13,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ephemeral is the lowest port that Linux gives to outgoing connections by default.
-const ephemeral = 32768
+// A Unix socket whose queue is full lets nobody wait in line: who connects asks again after
+// minRetry, doubling to maxRetry.
+const (
+	minRetry = time.Millisecond
+	maxRetry = 50 * time.Millisecond
+)
 
 // Dial connects to an address within timeout (0: the kernel's own), parking the running
 // task. Errors are *net.OpError; os.ErrDeadlineExceeded within it means the timeout.
@@ -41,7 +44,8 @@ func (l *Loop) DialUnix(path string, timeout time.Duration) (*Conn, error) {
 
 // DialAddress connects to "ip:port", "host:port" or "unix:/path". A host name is resolved
 // by the system's rules on another goroutine, and its addresses are tried in their order;
-// timeout bounds the whole.
+// timeout bounds the whole and is shared out among them, so that one which does not answer
+// leaves time for the next.
 func (l *Loop) DialAddress(address string, timeout time.Duration) (*Conn, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return l.DialUnix(path, timeout)
@@ -57,7 +61,7 @@ func (l *Loop) DialAddress(address string, timeout time.Duration) (*Conn, error)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	for _, ap := range addrs {
+	for i, ap := range addrs {
 		left := time.Duration(0)
 		if timeout > 0 {
 			if left = timeout - time.Since(start); left <= 0 {
@@ -65,7 +69,7 @@ func (l *Loop) DialAddress(address string, timeout time.Duration) (*Conn, error)
 			}
 		}
 		var c *Conn
-		if c, err = l.Dial(ap, left); err == nil {
+		if c, err = l.Dial(ap, left/time.Duration(len(addrs)-i)); err == nil {
 			return c, nil
 		}
 	}
@@ -77,7 +81,7 @@ func (l *Loop) resolve(address string, timeout time.Duration) (addrs []netip.Add
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	ctx, cancel := l.group.ctx, context.CancelFunc(func() {})
 	if timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
@@ -113,14 +117,21 @@ func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if family != unix.AF_UNIX {
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		// Without them it works as well, only not as fast or as long.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	}
 	err = unix.Connect(fd, sa)
-	pending := errors.Is(err, syscall.EINPROGRESS)
+	if family == unix.AF_UNIX && err == syscall.EAGAIN {
+		err = l.connectAgain(fd, sa, timeout)
+	}
+	pending := err == syscall.EINPROGRESS
 	if err != nil && !pending {
 		unix.Close(fd)
-		return nil, os.NewSyscallError("connect", err)
+		if e, ok := err.(syscall.Errno); ok {
+			err = os.NewSyscallError("connect", e)
+		}
+		return nil, err
 	}
 	c, err := l.adopt(int32(fd), peer)
 	if err != nil {
@@ -139,6 +150,24 @@ func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time
 		return nil, err
 	}
 	return c, nil
+}
+
+func (l *Loop) connectAgain(fd int, sa unix.Sockaddr, timeout time.Duration) error {
+	giveUp := l.after(timeout)
+	for pause := minRetry; ; pause = min(2*pause, maxRetry) {
+		if timeout > 0 {
+			if l.now >= giveUp {
+				return os.ErrDeadlineExceeded
+			}
+			pause = min(pause, time.Duration(giveUp-l.now))
+		}
+		if err := l.running.Sleep(pause); err != nil {
+			return err
+		}
+		if err := unix.Connect(fd, sa); err != syscall.EAGAIN {
+			return err
+		}
+	}
 }
 
 // connected waits for the end of the handshake.
@@ -166,12 +195,16 @@ func (c *Conn) connected(timeout time.Duration) error {
 	return nil
 }
 
-// selfConnected finds the connection that a dial to a free local port may make with
+// selfConnected finds the connection that a dial to a free port of this host may make with
 // itself, when the kernel happens to choose that port for the near end as well.
 func (c *Conn) selfConnected() bool {
-	if c.peer.fam == unix.AF_UNIX || c.peer.port < ephemeral || !c.peer.addrPort().Addr().IsLoopback() {
+	if c.peer.fam == unix.AF_UNIX {
 		return false
 	}
-	near, ok := localAddr(c.fd).(*net.TCPAddr)
-	return ok && near.AddrPort() == c.peer.addrPort()
+	var sa unix.RawSockaddrAny
+	if sysName(c.fd, &sa) != 0 {
+		return false
+	}
+	near := endpointOf(&sa)
+	return near.port == c.peer.port && near.ip == c.peer.ip
 }

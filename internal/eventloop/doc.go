@@ -36,5 +36,6 @@
 // until the next edge, which saves the read that would only see EAGAIN.
 //
 // A panic in a task, handler, timer or posted function is caught, counted and handed to
-// Options.OnPanic; the connections of the task that panicked are closed, nothing else is.
+// Options.OnPanic. The connections that a panicking task was the last to use, or that a
+// panicking handler was told of, are closed; nothing else is.
 package eventloop

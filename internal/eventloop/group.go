@@ -33,6 +33,8 @@ type Group struct {
 	opts  Options
 	loops []*Loop
 	start time.Time
+	ctx   context.Context // ends with Close; for what tasks wait for on other goroutines
+	end   context.CancelFunc
 	wg    sync.WaitGroup
 	once  sync.Once
 }
@@ -40,12 +42,14 @@ type Group struct {
 // NewGroup opens the loops and starts them. Close ends them.
 func NewGroup(opts Options) (*Group, error) {
 	if opts.Loops <= 0 {
-		opts.Loops = runtime.NumCPU()
+		opts.Loops = runtime.GOMAXPROCS(0)
 	}
 	g := &Group{opts: opts, start: time.Now()}
+	g.ctx, g.end = context.WithCancel(context.Background())
 	for i := range opts.Loops {
 		l, err := newLoop(g, i)
 		if err != nil {
+			g.end()
 			for _, l := range g.loops {
 				l.closeDescriptors()
 			}
@@ -76,7 +80,10 @@ func (g *Group) EachWait(ctx context.Context, fn func(*Loop)) error {
 	done := make(chan struct{}, len(g.loops))
 	posted := 0
 	for _, l := range g.loops {
-		if l.Post(func() { fn(l); done <- struct{}{} }) {
+		if l.Post(func() {
+			defer func() { done <- struct{}{} }() // a panic counts as done
+			fn(l)
+		}) {
 			posted++
 		}
 	}
@@ -91,10 +98,13 @@ func (g *Group) EachWait(ctx context.Context, fn func(*Loop)) error {
 }
 
 // Close ends the loops: every connection is aborted, whatever is parked returns ErrClosed,
-// and Close returns when the last task has ended and every descriptor is closed. It does
-// not drain: who wants to, stops its listeners and waits for its connections first.
+// and Close returns when the last task has ended and every descriptor of the loops is
+// closed. Listeners stop accepting, but their sockets are closed by Listener.Close alone.
+// Close does not drain: who wants to, closes the listeners and waits for the connections
+// first.
 func (g *Group) Close() {
 	g.once.Do(func() {
+		g.end()
 		for _, l := range g.loops {
 			l.Post(l.beginClose)
 		}
@@ -112,7 +122,8 @@ type Stats struct {
 	Tasks  int64  // tasks running or parked now
 }
 
-// counters are written by their loop alone and read by any goroutine.
+// counters are written by their loop alone and read by any goroutine; but who hands a
+// connection over counts it at once, in conns.
 type counters struct {
 	turns, events, posts, panics atomic.Uint64
 	conns, tasks                 atomic.Int64

@@ -2,11 +2,11 @@ package eventloop
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
 	"net"
-	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -59,7 +59,6 @@ type Listener struct {
 
 // Listen opens a listening socket, network "tcp" (address host:port, the host an IP
 // literal or empty) or "unix" (address a path), and has all loops accept from it.
-// Keep-alive and no-delay are set here once and inherited by the connections.
 func (g *Group) Listen(network, address string, a Acceptor, opts ListenOptions) (*Listener, error) {
 	fd, err := openListener(network, address)
 	if err != nil {
@@ -70,36 +69,74 @@ func (g *Group) Listen(network, address string, a Acceptor, opts ListenOptions) 
 		sysClose(fd)
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	if network == "unix" {
+	if network == "unix" && !strings.HasPrefix(address, "@") {
 		ln.unlink = address
 	}
 	return ln, nil
 }
 
 // Serve has all loops accept from a listening socket that was made elsewhere, such as one
-// inherited from systemd. It duplicates the descriptor; the file stays the caller's.
+// inherited from systemd. It duplicates the descriptor; the file stays the caller's. The
+// socket is made non-blocking, as is the caller's, which is the same one.
 func (g *Group) Serve(f *os.File, a Acceptor, opts ListenOptions) (*Listener, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
-	}
+	fd, err := duplicate(f)
 	if err != nil {
 		return nil, fmt.Errorf("serve %s: %w", f.Name(), err)
 	}
-	ln, err := g.serve(int32(fd), a, opts)
+	ln, err := g.serve(fd, a, opts)
 	if err != nil {
-		sysClose(int32(fd))
+		sysClose(fd)
+		return nil, fmt.Errorf("serve %s: %w", f.Name(), err)
 	}
-	return ln, err
+	return ln, nil
+}
+
+// duplicate goes by way of SyscallConn because File.Fd may make the socket a blocking one.
+func duplicate(f *os.File) (int32, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	if e := raw.Control(func(from uintptr) {
+		var listening int
+		if listening, err = unix.GetsockoptInt(int(from), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil {
+			err = os.NewSyscallError("getsockopt", err)
+			return
+		}
+		if listening == 0 {
+			err = errors.New("not a listening socket")
+			return
+		}
+		fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+		err = os.NewSyscallError("fcntl", err)
+	}); e != nil {
+		return -1, e
+	}
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		sysClose(int32(fd))
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return int32(fd), nil
 }
 
 func (g *Group) serve(fd int32, a Acceptor, opts ListenOptions) (*Listener, error) {
 	ln := &Listener{group: g, fd: fd, addr: localAddr(fd), acceptor: a, opts: opts}
+	if ln.addr.Network() == "tcp" {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
 	for _, l := range g.loops {
 		ln.gates = append(ln.gates, newGate(ln, l))
 	}
 	failed := make(chan error, len(g.loops))
 	err := g.EachWait(context.Background(), func(l *Loop) { failed <- ln.gates[l.index].open() })
+	if err == nil && len(failed) < len(g.loops) {
+		err = ErrClosed
+	}
 	for range len(failed) {
 		if e := <-failed; e != nil && err == nil {
 			err = e
@@ -115,15 +152,15 @@ func (g *Group) serve(fd int32, a Acceptor, opts ListenOptions) (*Listener, erro
 // Addr is where it listens; the port that was chosen if port 0 was asked for.
 func (ln *Listener) Addr() net.Addr { return ln.addr }
 
-// Accepted is the number of connections accepted so far, and Errors how often accepting
-// had to pause.
+// Accepted is the number of connections accepted so far.
 func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
 
 // Errors is how often accepting had to pause because accept failed.
 func (ln *Listener) Errors() uint64 { return ln.errors.Load() }
 
 // Close stops accepting and closes the socket; when it returns, no loop accepts from it
-// any more. The accepted connections live on. Closing twice does nothing.
+// and the Acceptor is not called any more. The accepted connections live on. Closing twice
+// does nothing.
 func (ln *Listener) Close() {
 	ln.once.Do(func() {
 		ln.shut()
@@ -134,8 +171,11 @@ func (ln *Listener) Close() {
 	})
 }
 
+// shut closes the gates. The second round passes behind what the first has found on its
+// way from one loop to another.
 func (ln *Listener) shut() {
-	ln.group.EachWait(context.Background(), func(l *Loop) { ln.gates[l.index].shut() })
+	_ = ln.group.EachWait(context.Background(), func(l *Loop) { ln.gates[l.index].shut() })
+	_ = ln.group.EachWait(context.Background(), func(*Loop) {})
 }
 
 // A gate is a listener's registration on one loop.
@@ -173,7 +213,7 @@ func (g *gate) shut() {
 	g.loop.wheel.stop(&g.timer)
 	if g.isOpen {
 		g.isOpen = false
-		unix.EpollCtl(int(g.loop.epfd), unix.EPOLL_CTL_DEL, int(g.listener.fd), nil)
+		_ = unix.EpollCtl(int(g.loop.epfd), unix.EPOLL_CTL_DEL, int(g.listener.fd), nil)
 		g.loop.vacate(g.id)
 	}
 }
@@ -189,10 +229,13 @@ func (g *gate) accept() {
 			g.hand(fd, endpointOf(&sa))
 		case syscall.EAGAIN:
 			return
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
+			syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET,
+			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
+			// The connection died in the queue, or has an error of its own (accept(2)).
+		default: // no descriptors, no memory, or a socket that somebody else has shut down
 			g.backOff(e)
 			return
-		default: // the connection died in the queue, or a network error of its own (accept(2))
 		}
 	}
 }
@@ -209,7 +252,11 @@ func (g *gate) hand(fd int32, peer endpoint) {
 	}
 	if to == g.loop {
 		g.admit(to, fd, peer)
-	} else if !to.Post(func() { g.admit(to, fd, peer) }) {
+		return
+	}
+	to.counts.conns.Add(1) // at once, or all of a burst would go to the same loop
+	if !to.Post(func() { to.counts.conns.Add(-1); g.admit(to, fd, peer) }) {
+		to.counts.conns.Add(-1)
 		sysClose(fd)
 	}
 }
@@ -225,7 +272,9 @@ func (g *gate) admit(l *Loop, fd int32, peer endpoint) {
 		g.report(err)
 		return
 	}
+	l.offered = c
 	g.listener.acceptor.Accepted(c)
+	l.offered = nil
 }
 
 // backOff leaves the queue alone for a while: the event is level-triggered and would
@@ -250,64 +299,4 @@ func (g *gate) expired() {
 		g.report(err)
 		g.loop.wheel.set(&g.timer, g.loop.now+int64(maxPause))
 	}
-}
-
-func openListener(network, address string) (int32, error) {
-	sa, family, err := listenAddress(network, address)
-	if err != nil {
-		return -1, err
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if family != unix.AF_UNIX {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	}
-	if err := unix.Bind(fd, sa); err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("bind", err)
-	}
-	// The kernel bounds the queue by net.core.somaxconn.
-	if err := unix.Listen(fd, math.MaxUint16); err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("listen", err)
-	}
-	return int32(fd), nil
-}
-
-func listenAddress(network, address string) (unix.Sockaddr, int, error) {
-	switch network {
-	case "unix":
-		return &unix.SockaddrUnix{Name: address}, unix.AF_UNIX, nil
-	case "tcp":
-		ap, err := parseAddrPort(address)
-		if err != nil {
-			return nil, 0, err
-		}
-		return sockaddr(ap)
-	}
-	return nil, 0, net.UnknownNetworkError(network)
-}
-
-// parseAddrPort understands an empty host as every address, IPv6 and IPv4, and localhost
-// as 127.0.0.1.
-func parseAddrPort(address string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	switch host {
-	case "":
-		host = "::"
-	case "localhost":
-		host = "127.0.0.1"
-	}
-	ap, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
-	if err != nil {
-		return ap, fmt.Errorf("%q is not an address of the form ip:port", address)
-	}
-	return ap, nil
 }

@@ -1,7 +1,6 @@
 package eventloop
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -32,8 +31,10 @@ type Loop struct {
 	now     int64 // nanoseconds since the group was started, as of this turn
 	wheel   wheel
 	running *Task
+	offered *Conn // what a handler is being told of; goes down with it or with the task it starts
 	runq    taskQueue
 	tasks   []*Task // all that there are, free ones included
+	started uint64  // tasks ever
 	free    []*Task
 	buffers [][]byte
 	pipes   []*Pipe
@@ -55,7 +56,8 @@ type Loop struct {
 		closed bool
 		filled atomic.Bool // queue is not empty
 	}
-	asleep atomic.Bool // about to wait or waiting: a post must write to wakes
+	asleep atomic.Bool  // about to wait or waiting: a post must write to wakes
+	waking atomic.Int32 // posts that are about to write; wakes stays open for them
 }
 
 // A slot is what an epoll event refers to: by number and generation, since the kernel
@@ -120,21 +122,33 @@ func (l *Loop) Post(fn func()) bool {
 	}
 	l.inbox.queue = append(l.inbox.queue, fn)
 	l.inbox.filled.Store(true)
+	wake := l.asleep.CompareAndSwap(true, false)
+	if wake {
+		l.waking.Add(1)
+	}
 	l.inbox.Unlock()
-	if l.asleep.CompareAndSwap(true, false) {
+	if wake {
 		one := uint64(1)
 		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakes), uintptr(unsafe.Pointer(&one)), 8)
+		l.waking.Add(-1)
 	}
 	return true
 }
 
 func (l *Loop) run() {
 	defer l.group.wg.Done()
+	done := false
+	defer func() {
+		if !done {
+			panic("eventloop: runtime.Goexit in a handler, timer or posted function") //nolint:forbidigo // only a programmer's mistake leads here
+		}
+	}()
 	runtime.LockOSThread() // for good: the thread ends with the loop
 	for !l.ended() {
 		l.turns()
 	}
 	l.end()
+	done = true
 }
 
 // turns runs until the loop has ended or something outside of a task has panicked; what
@@ -142,6 +156,12 @@ func (l *Loop) run() {
 func (l *Loop) turns() {
 	defer func() {
 		if v := recover(); v != nil {
+			if _, fatal := v.(brokenLoop); fatal {
+				panic(v) //nolint:forbidigo // passes on what ends the process
+			}
+			if t := l.running; t != nil {
+				l.forget(t) // its coroutine is gone: see Task.run
+			}
 			l.caught(v)
 		}
 	}()
@@ -154,8 +174,19 @@ func (l *Loop) turns() {
 	}
 }
 
+// brokenLoop is the one panic that is not caught.
+type brokenLoop struct{ error }
+
+// caught counts and reports a panic. The connection of a handler that panicked has nobody
+// to close it any more, unless a task or another handler has been found for it.
 func (l *Loop) caught(v any) {
 	l.running = nil
+	if c := l.offered; c != nil {
+		l.offered = nil
+		if c.owner == 0 && c.idle == nil {
+			c.Close()
+		}
+	}
 	add(&l.counts.panics, 1)
 	if l.group.opts.OnPanic != nil {
 		l.group.opts.OnPanic(v, debug.Stack())
@@ -174,13 +205,15 @@ func (l *Loop) wait() {
 	}
 	add(&l.counts.turns, 1)
 	l.now = int64(time.Since(l.group.start))
-	l.cursor, l.pending = 0, n
 	if e != 0 {
-		l.pending = 0
 		if e != syscall.EINTR {
-			panic(fmt.Sprintf("epoll_wait: %v", e)) // a broken descriptor table: nothing to go on with
+			// Somebody has closed a descriptor that is ours: there is nothing to go on with.
+			panic(brokenLoop{os.NewSyscallError("epoll_wait", e)}) //nolint:forbidigo // see above
 		}
+		n = 0
 	}
+	l.cursor, l.pending = 0, n
+	add(&l.counts.events, uint64(n))
 }
 
 func (l *Loop) block() (int, syscall.Errno) {
@@ -202,18 +235,12 @@ func (l *Loop) block() (int, syscall.Errno) {
 // dispatch hands the events of this turn to connections and listeners. The cursor moves
 // before each, so that a panic loses no other's event: being edges they do not come again.
 func (l *Loop) dispatch() {
-	if l.cursor == l.pending {
-		return
-	}
-	add(&l.counts.events, uint64(l.pending-l.cursor))
 	for l.cursor < l.pending {
 		ev := &l.events[l.cursor]
 		l.cursor++
 		id, gen := eventData(ev)
 		if id == wakeSlot {
-			var n uint64
-			syscall.RawSyscall(syscall.SYS_READ, uintptr(l.wakes), uintptr(unsafe.Pointer(&n)), 8)
-			continue
+			continue // each write is an edge, so the counter need not be read
 		}
 		s := &l.slots[id]
 		switch {
@@ -236,8 +263,8 @@ func (l *Loop) runPosts() {
 		l.inbox.filled.Store(false)
 		l.inbox.Unlock()
 		l.posted = 0
+		add(&l.counts.posts, uint64(len(l.posts)))
 	}
-	add(&l.counts.posts, uint64(len(l.posts)-l.posted))
 	for l.posted < len(l.posts) {
 		fn := l.posts[l.posted]
 		l.posts[l.posted] = nil
@@ -302,20 +329,20 @@ func (l *Loop) beginClose() {
 	}
 }
 
+// ended reports whether nothing is left to do, and if so refuses further posts: what was
+// posted in time may start tasks, and those are run to their end as well.
 func (l *Loop) ended() bool {
-	return l.closing && l.counts.tasks.Load() == 0 && l.posted == len(l.posts)
+	if !l.closing || l.counts.tasks.Load() != 0 || l.posted != len(l.posts) {
+		return false
+	}
+	l.inbox.Lock()
+	defer l.inbox.Unlock()
+	l.inbox.closed = len(l.inbox.queue) == 0
+	return l.inbox.closed
 }
 
-// end refuses further posts, runs those that came in time, and gives everything back.
+// end gives everything back.
 func (l *Loop) end() {
-	l.inbox.Lock()
-	l.inbox.closed = true
-	rest := l.inbox.queue
-	l.inbox.queue = nil
-	l.inbox.Unlock()
-	for _, fn := range rest {
-		l.shielded(fn)
-	}
 	for id := range l.slots {
 		if c := l.slots[id].conn; c != nil {
 			c.Close()
@@ -327,14 +354,22 @@ func (l *Loop) end() {
 	for _, p := range l.pipes {
 		p.close()
 	}
+	for l.waking.Load() != 0 {
+		runtime.Gosched()
+	}
 	l.closeDescriptors()
 }
 
+// shielded calls fn as from outside of any task, wherever it is called from: no panic gets
+// through, and nothing in fn can park.
 func (l *Loop) shielded(fn func()) {
+	running, offered := l.running, l.offered
+	l.running, l.offered = nil, nil
 	defer func() {
 		if v := recover(); v != nil {
 			l.caught(v)
 		}
+		l.running, l.offered = running, offered
 	}()
 	fn()
 }

@@ -63,8 +63,12 @@ func (p *Pipe) close() {
 func (p *Pipe) Buffered() int { return p.buffered }
 
 // Fill moves up to limit bytes from c into the pipe, which must be empty: whatever cannot
-// be moved then is not there yet, which is ErrWouldBlock. io.EOF is the peer's end.
+// be moved then is not there yet, which is ErrWouldBlock. io.EOF is the peer's end. With a
+// limit of 0 or less it does nothing.
 func (p *Pipe) Fill(c *Conn, limit int) (int, error) {
+	if limit <= 0 {
+		return 0, nil // of a splice of nothing the kernel says what it says of the end
+	}
 	if c.ready&(Readable|Broken|readLate) != Readable || c.fd < 0 {
 		if err := c.usable(readLate); err != nil {
 			return 0, err

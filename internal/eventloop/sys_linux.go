@@ -55,6 +55,13 @@ func sysAccept(fd int32, sa *unix.RawSockaddrAny) (int32, syscall.Errno) {
 	return int32(n), e
 }
 
+func sysName(fd int32, sa *unix.RawSockaddrAny) syscall.Errno {
+	size := uint32(unix.SizeofSockaddrAny)
+	_, _, e := syscall.RawSyscall(syscall.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(sa)),
+		uintptr(unsafe.Pointer(&size)))
+	return e
+}
+
 // sysPoll asks for events without waiting.
 func sysPoll(epfd int32, events []unix.EpollEvent) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&events[0])),
@@ -73,8 +80,8 @@ func sysWait(epfd int32, events []unix.EpollEvent, ms int) (int, syscall.Errno) 
 type endpoint struct {
 	ip   [16]byte
 	port uint16
-	zone uint16 // IPv6 scope, by interface index
-	fam  uint16 // AF_INET, AF_INET6, AF_UNIX, or 0: not known yet
+	fam  uint16 // AF_INET, AF_INET6, AF_UNIX, or 0: not known
+	zone uint32 // IPv6 scope, by interface index
 }
 
 func endpointOf(sa *unix.RawSockaddrAny) (e endpoint) {
@@ -88,7 +95,7 @@ func endpointOf(sa *unix.RawSockaddrAny) (e endpoint) {
 		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
 		e.ip = in.Addr
 		e.port = ntohs(in.Port)
-		e.zone = uint16(in.Scope_id)
+		e.zone = in.Scope_id
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"errors"
 	"iter"
 	"os"
 	"time"
@@ -18,7 +19,8 @@ const (
 	callShare  = shareBytes / shareCalls
 )
 
-// A Runner is what a task runs. Run is called once per Loop.Go.
+// A Runner is what a task runs. Run is called once per Loop.Go. It must not lock itself to a
+// thread; runtime.Goexit in it counts as a panic.
 type Runner interface {
 	Run(t *Task)
 }
@@ -38,6 +40,8 @@ const (
 	taskParked
 )
 
+var errGoexit = errors.New("eventloop: runtime.Goexit in a task")
+
 // A Task is one coroutine on a loop. Its methods are for the code that it runs, except
 // Wake, and are called on its loop only.
 type Task struct {
@@ -46,9 +50,10 @@ type Task struct {
 	resume func() (struct{}, bool)
 	stop   func()
 	yield  func(struct{}) bool
-	next   *Task // in the run queue
-	place  int   // in loop.tasks
-	share  int   // what it may still move in this turn
+	next   *Task  // in the run queue
+	place  int    // in loop.tasks
+	number uint64 // of the run: tells it from others of the same Task
+	share  int    // what it may still move in this turn
 	state  taskState
 	late   bool // the time of Wait or Sleep is over
 	timer  timer
@@ -65,7 +70,11 @@ func (l *Loop) Go(r Runner) {
 	} else {
 		t = l.newTask()
 	}
-	t.runner = r
+	l.started++
+	t.runner, t.number = r, l.started
+	if c := l.offered; c != nil && c.owner == 0 {
+		c.owner = t.number
+	}
 	l.counts.tasks.Store(l.counts.tasks.Load() + 1)
 	t.enqueue()
 }
@@ -90,17 +99,25 @@ func (t *Task) main(yield func(struct{}) bool) {
 }
 
 func (t *Task) run() {
+	returned := false
 	defer func() {
 		v := recover()
 		if v != nil {
 			t.loop.caught(v)
+		}
+		if !returned {
 			t.loop.closeOwned(t)
 		}
 		t.runner = nil
 		t.state = taskFree
 		t.loop.wheel.stop(&t.timer)
+		if !returned && v == nil {
+			// Goexit would take the loop along; as a panic it ends only the coroutine.
+			panic(errGoexit) //nolint:forbidigo // it is caught by the loop
+		}
 	}()
 	t.runner.Run(t)
+	returned = true
 }
 
 // step gives the thread to the task until it parks, yields or ends.
@@ -124,6 +141,16 @@ func (l *Loop) retire(t *Task) {
 		return
 	}
 	t.stop()
+	l.drop(t)
+}
+
+// forget is retire for a task whose coroutine has ended by itself.
+func (l *Loop) forget(t *Task) {
+	l.counts.tasks.Store(l.counts.tasks.Load() - 1)
+	l.drop(t)
+}
+
+func (l *Loop) drop(t *Task) {
 	last := l.tasks[len(l.tasks)-1]
 	l.tasks[t.place], last.place = last, t.place
 	l.tasks[len(l.tasks)-1] = nil
@@ -133,7 +160,14 @@ func (l *Loop) retire(t *Task) {
 // closeOwned closes what a task that panicked has left open.
 func (l *Loop) closeOwned(t *Task) {
 	for id := range l.slots {
-		if c := l.slots[id].conn; c != nil && c.owner == t {
+		c := l.slots[id].conn
+		if c == nil {
+			continue
+		}
+		if c.waiter == t {
+			c.unawait()
+		}
+		if c.owner == t.number {
 			c.Close()
 		}
 	}
@@ -182,6 +216,10 @@ func (t *Task) Yield() {
 	t.yield(struct{}{})
 }
 
+// Rest yields if the task has used up its share of this turn. Read, Write and Wait do so by
+// themselves; a task that goes on with Try calls asks here.
+func (t *Task) Rest() { t.rest() }
+
 // spend counts n moved bytes against the task's share of this turn.
 func (t *Task) spend(n int) {
 	t.share -= n + callShare
@@ -194,8 +232,13 @@ func (t *Task) rest() {
 	}
 }
 
-// Sleep parks the task for d. It returns ErrClosed at once when the loop is closing.
+// Sleep parks the task for d from the beginning of this turn of the loop; 0 or less is a
+// Yield. It returns ErrClosed at once when the loop is closing.
 func (t *Task) Sleep(d time.Duration) error {
+	if d <= 0 && !t.loop.closing {
+		t.Yield()
+		return nil
+	}
 	if err := t.Wait(d); err != os.ErrDeadlineExceeded {
 		return err
 	}
@@ -207,12 +250,13 @@ func (t *Task) Sleep(d time.Duration) error {
 func (t *Task) Do(fn func()) {
 	done := false
 	go func() {
-		fn()
-		// The loop accepts posts as long as it has tasks, and this is one of them.
-		t.loop.Post(func() {
+		// The loop accepts posts as long as it has tasks, and this is one of them. Deferred
+		// for a fn that ends its goroutine by runtime.Goexit.
+		defer t.loop.Post(func() {
 			done = true
 			t.Wake()
 		})
+		fn()
 	}()
 	for !done {
 		t.park()
@@ -228,7 +272,8 @@ type Interest struct {
 // Wait parks the task until one of the connections has one of the events asked of it, or
 // an error, or a passed deadline, all of which the next call on that connection tells; then
 // it returns nil. A timeout of 0 or more bounds the wait: os.ErrDeadlineExceeded. ErrClosed
-// is returned when the loop is closing. A connection has one waiting task at the most.
+// is returned when the loop is closing. A connection may be listed more than once, but has
+// one waiting task at the most: a second one panics.
 func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 	for i := range in {
 		if in[i].Conn.has(in[i].Events) {
@@ -241,12 +286,12 @@ func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 		return ErrClosed
 	}
 	for i := range in {
-		in[i].Conn.waiter, in[i].Conn.awaited = t, in[i].Events.causes()
+		in[i].Conn.await(t, in[i].Events)
 	}
 	t.late = false
 	if timeout >= 0 {
 		l.wheel.stop(&t.timer)
-		l.wheel.set(&t.timer, l.now+int64(timeout))
+		l.wheel.set(&t.timer, l.after(timeout))
 	}
 	var err error
 	for {
@@ -264,7 +309,7 @@ func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 		}
 	}
 	for i := range in {
-		in[i].Conn.waiter, in[i].Conn.awaited = nil, 0
+		in[i].Conn.unawait()
 	}
 	if timeout >= 0 {
 		l.wheel.stop(&t.timer)

@@ -26,8 +26,8 @@ type timer struct {
 	next, prev *timer
 	owner      expirer
 	when       int64 // loop time in nanoseconds at which to fire
-	level      int8
-	slot       int8
+	level      uint8
+	slot       uint8
 }
 
 func (t *timer) active() bool { return t.next != nil }
@@ -72,7 +72,7 @@ func (w *wheel) stop(t *timer) {
 }
 
 func (w *wheel) insert(t *timer) {
-	at := min(max((t.when+tick-1)/tick, w.elapsed+1), maxTick)
+	at := min(max(ceilTick(t.when), w.elapsed+1), maxTick)
 	level := (bits.Len64(uint64(at^w.elapsed)) - 1) / levelBits
 	slot := (at >> (level * levelBits)) & levelMask
 	head := &w.slots[level][slot]
@@ -80,11 +80,20 @@ func (w *wheel) insert(t *timer) {
 		head.next, head.prev = head, head
 		w.occupied[level] |= 1 << slot
 	}
-	t.level, t.slot = int8(level), int8(slot)
+	t.level, t.slot = uint8(level), uint8(slot)
 	t.prev, t.next = head.prev, head
 	head.prev.next = t
 	head.prev = t
 	w.count++
+}
+
+// ceilTick is the first tick that is not before when, be that as late as it may.
+func ceilTick(when int64) int64 {
+	at := when / tick
+	if when > at*tick {
+		at++
+	}
+	return at
 }
 
 // next returns the tick at which the earliest slot is due, and where that slot is.

@@ -1,0 +1,135 @@
+package tcp
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/upstream"
+)
+
+// maxTries is how many endpoints a session tries. A service of which five endpoints in a
+// row do not accept is as good as down, and a client should not wait for all the others.
+const maxTries = 5
+
+// A try is an attempt to connect that failed.
+type try struct {
+	endpoint *upstream.Endpoint
+	err      error
+}
+
+var errWentDown = errors.New("it went down meanwhile")
+
+// connect finds an endpoint that accepts. Nothing of the client's is read before, so each
+// endpoint that does not is simply passed over; false means that the session has failed.
+func (s *session) connect() bool {
+	for len(s.tries) < maxTries && !s.failed {
+		var err error
+		s.lease, err = s.lane.proxy.service.Acquire(upstream.PickKey{}, s.avoid...)
+		if err != nil {
+			s.fail(causeOf(err), err)
+			break
+		}
+		s.lane.join(s)
+		if s.dial() {
+			return true
+		}
+		s.lane.leave(s)
+		s.lease.Release()
+	}
+	if last := len(s.tries) - 1; last >= 0 && (!s.failed || s.cause == metrics.CauseNoOtherEndpoint) {
+		// That there is no other endpoint says less than why this one is none.
+		s.failed = false
+		s.fail(dialCause(s.tries[last].err), s.tries[last].err)
+	}
+	return false
+}
+
+// dial tries the endpoint of the lease, and reports how that went.
+func (s *session) dial() bool {
+	e, l := s.lease.Endpoint(), s.lane.loop
+	start := time.Now()
+	s.stale = false
+	var c *eventloop.Conn
+	var err error
+	if ap := e.AddrPort(); ap.IsValid() {
+		c, err = l.Dial(ap, s.connectTimeout)
+	} else {
+		c, err = l.DialAddress(e.Address(), s.connectTimeout)
+	}
+	took := time.Since(start)
+	if err == nil {
+		s.lease.Report(upstream.Result{Outcome: upstream.Success, Latency: took})
+		s.lane.sessions.Connect.Observe(took)
+		if !s.stale && !s.failed {
+			s.established(c)
+			return true
+		}
+		c.Close()
+		err = errWentDown
+	} else {
+		s.lease.Report(upstream.Result{Outcome: dialOutcome(err), Latency: took})
+	}
+	s.tries = append(s.tries, try{e, err})
+	s.avoid = append(s.avoid, e)
+	switch {
+	case errors.Is(err, eventloop.ErrClosed):
+		s.fail(metrics.CauseDraining, err)
+	case exhausted(err):
+		s.fail(metrics.CauseOverload, err)
+	case s.client.Has(eventloop.Broken) && s.client.RemoteAddrPort().IsValid():
+		s.fail(metrics.CauseClientGone, errReset)
+	}
+	return false
+}
+
+// established makes c the session's endpoint.
+func (s *session) established(c *eventloop.Conn) {
+	s.endpoint = c
+	s.up = direction{src: s.client, dst: c}
+	s.down = direction{src: c, dst: s.client}
+	s.active = s.lane.loop.Now()
+}
+
+// exhausted tells whether it is this host that lacks something, so that it is no use to
+// try another endpoint.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}
+
+// dialOutcome says what a failed dial tells of the endpoint: nothing, if the fault was on
+// this side. Ports are lacking per destination, so another endpoint may still do.
+func dialOutcome(err error) upstream.Outcome {
+	switch {
+	case exhausted(err), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, eventloop.ErrClosed):
+		return upstream.Canceled
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return upstream.TimedOut
+	}
+	return upstream.ConnectFailed
+}
+
+func dialCause(err error) metrics.Cause {
+	switch {
+	case err == errWentDown:
+		return metrics.CauseEndpointDown
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return metrics.CauseOverload
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return metrics.CauseConnectTimeout
+	}
+	return metrics.CauseConnectFailed
+}
+
+// causeOf names an error of Service.Acquire.
+func causeOf(err error) metrics.Cause {
+	var u *upstream.Unavailable
+	if errors.As(err, &u) {
+		return metrics.CauseOf(u.Cause)
+	}
+	return metrics.CauseOther
+}

@@ -1,0 +1,121 @@
+package tcp
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/upstream"
+)
+
+// Times that hold when Options leave them zero.
+const (
+	DefaultConnectTimeout = time.Second
+	DefaultIdleTimeout    = time.Hour
+)
+
+// Options say what a Proxy is for. Service, Sessions and Listener are required.
+type Options struct {
+	Service  *upstream.Service
+	Log      *zap.Logger // nil: nothing is logged
+	Sessions *metrics.TCP
+	Listener *metrics.Listener
+
+	ConnectTimeout time.Duration // for each endpoint tried; 0: DefaultConnectTimeout
+	IdleTimeout    time.Duration // no byte either way; 0: DefaultIdleTimeout, negative: no limit
+
+	// CloseOnDown cuts the sessions of an endpoint when it is retired or marked down by its
+	// health check, even if it goes on being used because all are down. Otherwise they run on.
+	CloseOnDown bool
+}
+
+// A Proxy turns the connections of a service's listeners into sessions. Accepted is for the
+// loops; the other methods may be called from any goroutine that is not a loop.
+type Proxy struct {
+	service  *upstream.Service
+	log      *zap.Logger
+	group    *eventloop.Group
+	lanes    []*lane // by the index of their loop
+	settings atomic.Pointer[settings]
+}
+
+// settings may change while sessions run.
+type settings struct {
+	connect, idle time.Duration
+	closeOnDown   bool
+}
+
+var _ eventloop.Acceptor = (*Proxy)(nil)
+
+// New makes a Proxy whose sessions run on the loops of group. It registers with the service
+// and therefore comes before Service.Run.
+func New(group *eventloop.Group, o Options) *Proxy {
+	p := &Proxy{service: o.Service, log: o.Log, group: group}
+	if p.log == nil {
+		p.log = zap.NewNop()
+	}
+	p.Reconfigure(o.ConnectTimeout, o.IdleTimeout, o.CloseOnDown)
+	for _, l := range group.Loops() {
+		p.lanes = append(p.lanes, newLane(p, l, o.Sessions.Shard(l.Index()), o.Listener.Shard(l.Index())))
+	}
+	o.Service.OnEvent(p.event)
+	return p
+}
+
+// Reconfigure changes what Options said, for sessions that begin from now on; closeOnDown
+// holds for those that run as well. Values are understood as in Options.
+func (p *Proxy) Reconfigure(connectTimeout, idleTimeout time.Duration, closeOnDown bool) {
+	if connectTimeout <= 0 {
+		connectTimeout = DefaultConnectTimeout
+	}
+	if idleTimeout == 0 {
+		idleTimeout = DefaultIdleTimeout
+	}
+	p.settings.Store(&settings{connect: connectTimeout, idle: idleTimeout, closeOnDown: closeOnDown})
+}
+
+// Accepted begins a session; it is called on the connection's loop.
+func (p *Proxy) Accepted(c *eventloop.Conn) {
+	p.lanes[c.Loop().Index()].begin(c)
+}
+
+// event is called on the service's goroutine.
+func (p *Proxy) event(ev upstream.Event) {
+	if ev.Kind != upstream.Retired && ev.Kind != upstream.Down || !p.settings.Load().closeOnDown {
+		return
+	}
+	e := ev.Endpoint
+	p.group.Each(func(l *eventloop.Loop) { p.lanes[l.Index()].cutEndpoint(e) })
+}
+
+// Drain waits until the last session has ended. When ctx ends first, the remaining ones are
+// cut, and Drain returns ctx's error once they have ended too, which takes no longer than a
+// connect timeout. The listeners are to be closed before: sessions that begin meanwhile may
+// be waited for or not.
+func (p *Proxy) Drain(ctx context.Context) error {
+	ended := make(chan struct{}, len(p.lanes))
+	waiting := 0
+	for _, l := range p.lanes {
+		if l.loop.Post(func() { l.whenEmpty(ended) }) {
+			waiting++
+		}
+	}
+	deadline := ctx.Done()
+	for waiting > 0 {
+		select {
+		case <-ended:
+			waiting--
+		case <-deadline:
+			deadline = nil
+			p.group.Each(func(l *eventloop.Loop) { p.lanes[l.Index()].cutAll(metrics.CauseDraining) })
+		}
+	}
+	if deadline == nil && ctx.Done() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
