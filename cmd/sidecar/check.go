@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"sidecar/config"
 )
 
 func newCheck() *cobra.Command {
@@ -22,11 +19,6 @@ included, and says every mistake with file, line and key. Exits with 1 if there 
 	show := cmd.Flags().Bool("print", false, "print the effective configuration, with secrets hidden")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*file)
-		var mistakes *config.Errors
-		if errors.As(err, &mistakes) {
-			fmt.Fprintln(cmd.ErrOrStderr(), mistakes)
-			return exitError{1}
-		}
 		if err != nil {
 			return err
 		}
@@ -34,7 +26,10 @@ included, and says every mistake with file, line and key. Exits with 1 if there 
 			fmt.Fprint(cmd.OutOrStdout(), cfg.Redacted())
 			return nil
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %d services\n", source(*file), len(cfg.Services))
+		if len(cfg.Services) == 0 {
+			return errNothing
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s\n", source(*file), count(uint64(len(cfg.Services)), "service"))
 		return nil
 	}
 	return cmd
@@ -45,4 +40,12 @@ func source(file string) string {
 		return "the environment"
 	}
 	return file
+}
+
+// count is a number of things in words: "1 service", "2 services".
+func count(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -69,16 +69,29 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error
 	if err != nil {
 		return demoListenError(o, err)
 	}
-	fmt.Fprint(stdout, demoGreeting(o, origins))
+	fmt.Fprint(stdout, demoGreeting(o.opened(d), origins))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		summarize(ctx, d, origins, o.every, stdout)
 	}()
-	err = d.Run(ctx)
+	err = runDaemon(ctx, d)
 	<-done
 	fmt.Fprintln(stdout, "the demo has ended")
 	return err
+}
+
+// opened are the options with the ports that the system has chosen where port 0 was asked for.
+func (o demoOptions) opened(d *daemon.Daemon) demoOptions {
+	for _, l := range d.Status().Listeners {
+		if l.Service == "demo" {
+			o.http = l.Address
+		} else {
+			o.tcp = l.Address
+		}
+	}
+	o.admin = d.AdminAddress()
+	return o
 }
 
 // demoConfig is the configuration of the demo. It is that of a user with a static list, but
@@ -130,16 +143,17 @@ func demoFlagError(o demoOptions, err error) error {
 
 // demoListenError names the flag that moves a port which is in use.
 func demoListenError(o demoOptions, err error) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
+	var closed *daemon.AdminError
+	if errors.As(err, &closed) {
+		return fmt.Errorf("%w; for the demo that is --admin, such as --admin 127.0.0.1:19901", err)
+	}
+	var listen *daemon.ListenError
+	if !errors.As(err, &listen) || !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
-	address, flag := o.admin, "--admin"
-	var listen *daemon.ListenError
-	if errors.As(err, &listen) {
-		address, flag = o.http, "--http"
-		if listen.Service == "demo-tcp" {
-			address, flag = o.tcp, "--tcp"
-		}
+	address, flag := o.http, "--http"
+	if listen.Service == "demo-tcp" {
+		address, flag = o.tcp, "--tcp"
 	}
 	return fmt.Errorf("%s is in use by another process; choose another address with %s, such as %s 127.0.0.1:17001", address, flag, flag)
 }
@@ -153,7 +167,6 @@ func demoGreeting(o demoOptions, origins *demoOrigins) string {
 	fmt.Fprintf(&b, `
   demo      http://%s   (each request is balanced)
   demo-tcp  %s          (each connection is balanced)
-  admin     http://%s
 
 Paste into another terminal:
 
@@ -161,12 +174,13 @@ Paste into another terminal:
   for i in $(seq 20); do curl -s http://%s/; done
   wrk -c 32 -d 10s http://%s/
   curl -s http://%s/          # the same servers, over the TCP service
-  sidecar status --admin %s
+`, o.http, o.tcp, o.http, o.http, o.http, o.tcp)
+	if o.admin != "" {
+		fmt.Fprintf(&b, `  sidecar status --admin %s
   curl -s http://%s/metrics | grep sidecar_endpoint
-
-Ctrl-C ends it.
-
-`, o.http, o.tcp, o.admin, o.http, o.http, o.http, o.tcp, o.admin, o.admin)
+`, o.admin, o.admin)
+	}
+	fmt.Fprint(&b, "\nCtrl-C ends it.\n\n")
 	return b.String()
 }
 
@@ -201,7 +215,7 @@ func printSummary(d *daemon.Daemon, origins *demoOrigins, before map[string]uint
 		if total == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s  %s: %d attempts\n", time.Now().Format("15:04:05"), s.Service, total)
+		fmt.Fprintf(w, "%s  %s: %s\n", time.Now().Format("15:04:05"), s.Service, count(total, "attempt"))
 		for i, e := range s.Endpoints {
 			fmt.Fprintf(w, "    %-22s %-8s %5.1f %%  latency %8s  failed %d  %s\n", e.Address, e.State,
 				100*float64(fresh[i])/float64(total), time.Duration(e.LatencySeconds*1e9).Round(10*time.Microsecond),

@@ -15,14 +15,11 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"sidecar/config"
 )
 
 func main() { os.Exit(main1(os.Args[1:], os.Stdout, os.Stderr)) }
-
-// exitError ends the process with a status of its own; what is to be said has been said.
-type exitError struct{ status int }
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
 // main1 runs the command line and returns the exit status: 0 for success, 1 for failure, 2
 // for a command line that is not understood.
@@ -32,16 +29,17 @@ func main1(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()
-	var exit exitError
 	var usage usageError
+	var mistakes *config.Errors
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &exit):
-		return exit.status
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "sidecar: %v\n", err)
 		return 2
+	case errors.As(err, &mistakes):
+		fmt.Fprintln(stderr, mistakes) // a line each, which begins with file and line for editors
+		return 1
 	}
 	fmt.Fprintf(stderr, "sidecar: %v\n", err)
 	return 1
@@ -61,10 +59,11 @@ forwards TCP or HTTP to it.
 Start with "sidecar demo", which needs nothing else.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
 	})
@@ -75,6 +74,18 @@ Start with "sidecar demo", which needs nothing else.`,
 // configFlag adds the flag that names the configuration.
 func configFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().StringP("config", "c", "", "configuration file; without one, the environment's SIDECAR_ variables alone")
+}
+
+// noSuchCommand is for what stands where a command should.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return usageError{fmt.Errorf("unknown command %q%s; see %q", args[0], hint, cmd.CommandPath()+" --help")}
 }
 
 // noArguments is cobra.NoArgs with the project's words.

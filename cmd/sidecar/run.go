@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -29,7 +29,8 @@ func newRun() *cobra.Command {
 		Use:   "run",
 		Short: "Serve, until SIGTERM or SIGINT",
 		Long: `Serves what the configuration says. SIGTERM or SIGINT stops accepting and lets what is
-running end, for runtime.drain at most; a second one ends the process at once.`,
+running end, for runtime.drain at most; then it is cut, the log says so, and the exit status
+is 0 all the same. A second signal ends the process at once.`,
 		Example: `  sidecar run --config /etc/sidecar/config.toml
   SIDECAR_SERVICE_ORDERS_LISTEN=127.0.0.1:7001 sidecar run`,
 		Args: noArguments,
@@ -39,18 +40,26 @@ running end, for runtime.drain at most; a second one ends the process at once.`,
 		// Before anything is opened: a signal that comes meanwhile is not lost.
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
+		// Whoever reads the log may go away; by default the next line would end the process.
+		signal.Ignore(syscall.SIGPIPE)
 		cfg, err := loadConfig(*file)
 		if err != nil {
 			return err
 		}
 		if len(cfg.Services) == 0 {
-			return fmt.Errorf("nothing to serve: the configuration has no [[service]]; the smallest useful file is\n\n" +
-				"[[service]]\nname   = \"orders\"\nlisten = \"127.0.0.1:7001\"")
+			return errNothing
 		}
 		return serve(ctx, stop, cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
 	}
 	return cmd
 }
+
+// errNothing is what is wrong with a configuration that is not wrong anywhere, but empty.
+var errNothing = errors.New(`nothing to serve: the configuration has no [[service]]; the smallest useful file is
+
+[[service]]
+name   = "orders"
+listen = "127.0.0.1:7001"`)
 
 // serve runs a daemon until ctx ends. Then it gives the signals back to the system by
 // stop, so that a second one ends the process.
@@ -61,7 +70,17 @@ func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger
 		return err
 	}
 	context.AfterFunc(ctx, stop)
-	return d.Run(ctx)
+	return runDaemon(ctx, d)
+}
+
+// runDaemon runs d until ctx ends. That something had to be cut at the end is no failure: how
+// long a stop waits is for the configuration to say, and with sessions that last for hours it
+// happens at each stop, as it does with HAProxy and nginx. The log has said so.
+func runDaemon(ctx context.Context, d *daemon.Daemon) error {
+	if err := d.Run(ctx); !errors.Is(err, daemon.ErrCut) {
+		return err
+	}
+	return nil
 }
 
 // loadConfig loads the configuration of this process.

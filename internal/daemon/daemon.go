@@ -54,6 +54,10 @@ type Daemon struct {
 	draining atomic.Bool
 }
 
+// ErrCut is what Run returns when the drain took too long, and what was still running has been
+// cut.
+var ErrCut = errors.New("drain: what was still running has been cut")
+
 // adminGrace is how long running admin requests may take to end.
 const adminGrace = 2 * time.Second
 
@@ -113,11 +117,20 @@ func (d *Daemon) openAdmin() error {
 		Log:    d.log,
 	})
 	if err := a.Start(context.Background()); err != nil {
-		return err
+		return &AdminError{Address: address, Err: err}
 	}
 	d.admin = a
 	return nil
 }
+
+// An AdminError is an admin interface that could not be opened.
+type AdminError struct {
+	Address config.Address
+	Err     error
+}
+
+func (e *AdminError) Error() string { return e.Err.Error() }
+func (e *AdminError) Unwrap() error { return e.Err }
 
 // close closes what open has opened.
 func (d *Daemon) close() {
@@ -137,8 +150,16 @@ func (d *Daemon) onPanic(value any, stack []byte) {
 		zap.Any("panic", value), zap.ByteString("stack", stack))
 }
 
+// AdminAddress is where the admin interface answers, with the real port, or empty if it is off.
+func (d *Daemon) AdminAddress() string {
+	if d.admin == nil {
+		return ""
+	}
+	return d.admin.Address()
+}
+
 // Run serves until ctx ends, then drains for at most runtime.drain and ends everything. The
-// error is not nil if something had to be cut. It is called once.
+// error is ErrCut if something had to be cut. It is called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	control, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -148,7 +169,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	running.Go(func() { d.announceReady(control) })
 	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(d.services)),
-		zap.Int("loops", len(d.group.Loops())), zap.Stringer("admin", d.config.Admin.Listen))
+		zap.Int("loops", len(d.group.Loops())), zap.String("admin", d.AdminAddress()))
 	notify(sdnotify.SdNotifyReady)
 
 	<-ctx.Done()
@@ -202,7 +223,7 @@ func (d *Daemon) drain() error {
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		d.log.Warn("drain took too long; what was still running has been cut", zap.Duration("limit", limit))
-		return fmt.Errorf("drain: what was still running after %v has been cut", limit)
+		return ErrCut
 	}
 	d.log.Info("drained: nothing was cut")
 	return nil

@@ -1,0 +1,25 @@
+// Package e2e proves what the README promises, with the real binary: the sidecar is built once
+// and started as a user starts it, in front of real HTTP and TCP servers, which a real Consul
+// agent knows. There is nothing in it but tests.
+//
+// What is proven, by file:
+//
+//   - registry: a configuration of two lines serves a registered service; a new instance gets
+//     traffic, one that has left gets none and loses its idle connections.
+//   - outage: Consul goes away and comes back; the sidecar is there before Consul is.
+//   - kill: instances killed with SIGKILL under load cost not one failed GET.
+//   - drain: SIGTERM lets what is running end, for a bounded time; a second one does not.
+//   - tcp: bytes both ways, ends of stream, dead instances, what becomes of sessions.
+//   - health: health checks and breakers take an instance out and bring it back, and /status
+//     says why.
+//   - churn: many short connections leave descriptors, tasks and memory where they were.
+//   - admin, commandline, demo: what an operator sees.
+//
+// The requirements name times, such as "traffic within 1 s of passing". Tests wait much longer
+// than that before they fail, for a machine may be busy with something else; how long it took
+// is in the log (go test -v), which is where the figures are read. Nothing sleeps: each wait is
+// for something that can be observed.
+//
+// When the tests run under the race detector, so does the sidecar: a race in it is printed to
+// its standard error and changes its exit status, which every test looks at.
+package e2e
