@@ -85,7 +85,7 @@ type HTTP struct {
 	MaxFields       int           `key:"max_fields" default:"256" min:"8" max:"10000" doc:"header fields in a head"`
 	HeadTimeout     time.Duration `key:"head_timeout" default:"10s" min:"1ms" doc:"for a client to send a request head, else 408"`
 	ClientIdle      time.Duration `key:"client_idle" default:"75s" min:"1ms" doc:"keep-alive connection of a client without a request"`
-	Pool            int           `key:"pool" default:"128" min:"0" max:"100000" doc:"unused connections kept per endpoint and loop; 0: none"`
+	Pool            int           `key:"pool" default:"1024" min:"0" max:"100000" doc:"unused connections kept per endpoint and loop; 0: none"`
 }
 
 // The words that keys may be.
