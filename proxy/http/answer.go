@@ -1,23 +1,15 @@
 package http
 
 import (
+	"sidecar/internal/eventloop"
 	"sidecar/proxy/http/h1"
 	"sidecar/upstream"
 )
 
-// answer begins the response: from here on there is no second attempt.
-func (x *exchange) answer() {
-	r, now := &x.resp, x.shard.loop.Now()
-	x.status = r.Status
-	took := now - x.started
-	x.shard.requests.FirstByte.Observe(took)
-	outcome := upstream.Success
-	if r.Status >= 500 {
-		outcome = upstream.ServerError
-	}
-	x.lease.Report(upstream.Result{Outcome: outcome, Latency: took})
-
-	body := r.Body
+// answer begins the response: from here on there is no second attempt. It fails while that
+// can still be told, which is when the framing of the body is wrong from the start.
+func (x *exchange) answer() failure {
+	r, body := &x.resp, x.resp.Body
 	x.last = !x.req.KeepAlive || x.shard.draining || !x.out.body.Done()
 	old := x.req.Minor == 0
 	switch {
@@ -26,11 +18,23 @@ func (x *exchange) answer() {
 	case body.Kind == h1.UntilClose && old:
 		x.last = true
 	}
-	x.back.start(x.up.conn, x.conn, nil, body, x.ub, x.back.next, x.uw, body.Kind == h1.UntilClose && !old)
+	f := &x.back
+	f.start(x.up.conn, x.conn, nil, body, x.ub, f.next, x.uw, body.Kind == h1.UntilClose && !old)
 	x.head = x.appendResponse(x.head[:0])
-	x.join()
-	x.back.head = x.head
-	x.begun = true
+	if f.check(); f.broken {
+		return upstreamFailure(f.err)
+	}
+	f.head = x.join()
+	x.begun, x.status = true, r.Status
+	x.upBounded |= eventloop.Readable // by converse
+
+	now, outcome := x.shard.loop.Now(), upstream.Success
+	if r.Status >= 500 {
+		outcome = upstream.ServerError
+	}
+	x.lease.Report(upstream.Result{Outcome: outcome, Latency: now - x.waited})
+	x.shard.requests.FirstByte.Observe(now - x.started)
+	return failure{}
 }
 
 // joinable is up to how many bytes of a body are copied behind their head: one write of one
@@ -38,12 +42,11 @@ func (x *exchange) answer() {
 const joinable = 2 << 10
 
 // join puts the beginning of a small body behind its head.
-func (x *exchange) join() {
+func (x *exchange) join() []byte {
 	f := &x.back
-	if f.encode || f.end-f.next > joinable {
-		return
+	if f.ready-f.sent <= joinable {
+		x.head = append(x.head, f.buf[f.sent:f.ready]...)
+		f.sent = f.ready
 	}
-	f.check()
-	x.head = append(x.head, f.buf[f.sent:f.ready]...)
-	f.sent = f.ready
+	return x.head
 }

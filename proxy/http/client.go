@@ -34,32 +34,29 @@ func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 
 // Run serves requests until nothing more is there to be read.
 func (c *client) Run(t *eventloop.Task) {
+	defer c.leave()
 	x := c.shard.exchange()
-	sound := false
-	defer func() {
-		x.end()
-		if sound { // and not in a panic
-			c.shard.recycle(x)
-		}
-		if c.busy {
-			c.close()
-		}
-	}()
+	defer x.end()
 	x.begin(c, t)
 	for {
-		if x.held() == 0 {
-			if err := x.read(); err != nil {
-				sound = true
-				if err == eventloop.ErrWouldBlock && c.idle() {
-					c.busy = false
-				}
-				return
+		if !x.blank() {
+			if !x.serve() {
+				break
 			}
+		} else if err := x.read(); err != nil {
+			if err == eventloop.ErrWouldBlock && c.idle() {
+				c.busy = false
+			}
+			break
 		}
-		if !x.serve() {
-			sound = true
-			return
-		}
+	}
+	x.sound = true // nothing has panicked
+}
+
+// leave closes the connection unless it is idle again.
+func (c *client) leave() {
+	if c.busy {
+		c.close()
 	}
 }
 

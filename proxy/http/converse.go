@@ -1,15 +1,19 @@
 package http
 
 import (
+	"errors"
+	"os"
 	"time"
 
 	"sidecar/internal/eventloop"
+	"sidecar/proxy/http/h1"
 )
 
 // converse sends the request and waits for the head of a final response, whatever comes
 // first: an endpoint may answer before it has read everything, or anything.
 func (x *exchange) converse() failure {
 	x.heard, x.uw = false, 0
+	x.resp.Reset() // the attempt before may have ended within a head
 	out := needWrite
 	for {
 		if out != finished {
@@ -17,6 +21,9 @@ func (x *exchange) converse() failure {
 			case failedRead:
 				return clientFailure(x.out.err)
 			case failedWrite, finished:
+				if errors.Is(x.out.err, os.ErrDeadlineExceeded) {
+					return upstreamFailure(x.out.err)
+				}
 				// Even if it takes no more of the request it may have answered it.
 				out = finished
 				x.up.conn.SetReadTimeout(x.patience())
@@ -38,6 +45,9 @@ func (x *exchange) converse() failure {
 // tries together RequestTimeout, this one PerTry.
 func (x *exchange) patience() time.Duration {
 	p, now := x.shard.proxy, x.shard.loop.Now()
+	if x.req.Body.Kind != h1.NoBody {
+		x.waited = now
+	}
 	if x.asked == 0 {
 		x.asked = now
 	}
@@ -105,11 +115,8 @@ func (x *exchange) interim() error {
 		return nil
 	}
 	x.head = x.appendResponse(x.head[:0])
-	x.conn.SetWriteTimeout(x.shard.proxy.ClientIdle)
-	n, err := x.conn.Write(x.head)
-	x.shard.requests.BytesOut.Add(uint64(n))
-	if err != nil {
-		return errClientGone
+	if x.tell(x.head) != nil {
+		return x.gone()
 	}
 	return nil
 }

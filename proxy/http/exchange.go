@@ -42,8 +42,8 @@ type exchange struct {
 	head []byte // to answer with
 	back flow   // the response to the client
 
-	bounded   eventloop.Events // deadlines set on the client's connection
-	upBounded bool             // a write deadline is set on up
+	bounded   eventloop.Events // what there are deadlines for on conn
+	upBounded eventloop.Events // … and on up, besides that of converse
 
 	previous failure // of the attempt before
 	attempts int
@@ -51,8 +51,10 @@ type exchange struct {
 	begun    bool // bytes of a final response have gone to the client
 	last     bool // the client's connection is closed behind this exchange
 	status   int
+	sound    bool          // a panic has not left it in any state
 	started  time.Duration // when its head was complete
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
+	waited   time.Duration // since when the endpoint of this attempt can answer
 }
 
 // begin gives the exchange to a client.
@@ -61,45 +63,72 @@ func (x *exchange) begin(c *client, t *eventloop.Task) {
 	x.out.task, x.back.task = t, t
 	x.in = x.shard.loop.Buffer()
 	x.r, x.w = 0, 0
+	x.sound, x.complete = false, false
 }
 
-// end gives back what the exchange has borrowed. It is also reached when the task panics.
+// end gives back what the exchange has borrowed. It is also reached when the task panics:
+// then nobody gets the exchange or its buffers again.
 func (x *exchange) end() {
+	if !x.sound {
+		x.in, x.ub = nil, nil
+		x.abandon()
+	}
 	x.letGo()
 	x.shard.loop.Release(x.in)
 	x.in, x.client, x.conn, x.task = nil, nil, nil, nil
-	clear(x.tried)
+	clear(x.tried[:cap(x.tried)])
+	if x.sound {
+		x.shard.recycle(x)
+	}
 }
 
-// held is the number of bytes of the client that have been read and not used.
-func (x *exchange) held() int { return x.w - x.r }
+// abandon counts a request that a panic has ended.
+func (x *exchange) abandon() {
+	if x.complete {
+		x.shard.requests.Error(metrics.CauseInternal)
+		x.count()
+	}
+}
+
+// count counts the end of a request.
+func (x *exchange) count() {
+	m := x.shard.requests
+	m.Finish(x.status, x.shard.loop.Now()-x.started)
+	m.BytesIn.Add(uint64(x.first) + uint64(x.out.body.Seen()))
+	x.complete = false
+}
+
+// blank reports whether the client has sent nothing that begins a request: some send an
+// empty line behind a body.
+func (x *exchange) blank() bool {
+	if h1.Blank(x.in[x.r:x.w]) < x.w-x.r {
+		return false
+	}
+	x.r, x.w = 0, 0
+	return true
+}
 
 // read takes what the client has sent, or returns ErrWouldBlock.
 func (x *exchange) read() error {
-	n, err := x.conn.TryRead(x.in[x.w:])
-	x.w += n
+	n, err := x.conn.TryRead(x.in)
+	x.w = n
 	return err
 }
 
 // serve serves one request, and reports whether another one may follow on the connection.
 func (x *exchange) serve() bool {
 	x.reset()
-	if f := x.readHead(); f.happened() {
-		if f.status != 0 {
-			x.fail(f)
-			x.linger()
-		}
+	if f := x.readHead(); f.status != 0 {
+		x.fail(f)
+	} else if f.happened() {
 		return false
+	} else {
+		x.forward()
+		x.letGo()
+		x.count()
+		x.r, x.w = x.out.next, x.out.end
 	}
-	m := x.shard.requests
-	x.started = x.shard.loop.Now()
-	m.Started.Add(1)
-	x.forward()
-	x.letGo()
-	m.Finish(x.status, x.shard.loop.Now()-x.started)
-	m.BytesIn.Add(uint64(x.first-x.r) + uint64(x.out.body.Seen()))
-	x.r, x.w = x.out.next, x.out.end
-	x.unbound()
+	x.bound(0, 0)
 	if x.last && x.begun {
 		x.linger()
 	}
@@ -111,8 +140,8 @@ func (x *exchange) reset() {
 	x.complete, x.fresh, x.begun, x.last, x.heard = false, false, false, false, false
 	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
 	x.tried = x.tried[:0]
-	x.out.body, x.back.body = h1.Body{}, h1.Body{}
-	x.out.next, x.out.end = 0, 0
+	x.out.reset()
+	x.back.reset()
 	x.previous = failure{}
 }
 
@@ -131,6 +160,8 @@ func (x *exchange) readHead() failure {
 		}
 		if n > 0 {
 			x.first, x.complete = n, true
+			x.started = x.shard.loop.Now()
+			x.shard.requests.Started.Add(1)
 			x.conn.SetReadTimeout(0)
 			return failure{}
 		}
@@ -192,10 +223,12 @@ func (x *exchange) attempt() failure {
 	if f := x.converse(); f.happened() {
 		return f
 	}
-	if f, ok := x.unwanted(); ok {
+	if f := x.unwanted(); f.happened() {
 		return f
 	}
-	x.answer()
+	if f := x.answer(); f.happened() {
+		return f
+	}
 	return x.relay()
 }
 
@@ -214,7 +247,7 @@ func (x *exchange) connect() failure {
 	if err != nil {
 		return unavailable(err)
 	}
-	x.lease = lease
+	x.lease, x.upBounded, x.waited = lease, 0, s.loop.Now()
 	pool := s.pool(lease.Endpoint())
 	if !x.fresh {
 		if x.up = pool.get(); x.up != nil {
@@ -261,6 +294,7 @@ func (x *exchange) finish() {
 		x.back.next == x.back.end && x.resp.Body.Kind != h1.UntilClose
 	if clean {
 		x.lease.Release()
+		x.bound(0, 0)
 		x.up.pool.put(x.up)
 		x.up = nil
 	}
@@ -276,7 +310,7 @@ func (x *exchange) letGo() {
 	x.back.releasePipe()
 	if x.up != nil {
 		x.up.close()
-		x.up = nil
+		x.up, x.upBounded = nil, 0
 	}
 	x.lease.Release()
 	x.lease = upstream.Lease{}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
 	"sidecar/upstream"
@@ -95,7 +96,7 @@ func clientFailure(err error) failure {
 		return requestFailure(bad)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return failure{cause: metrics.CauseClientTimeout, status: http.StatusRequestTimeout, text: "the request was not complete in time", err: err}
-	case errors.Is(err, errDraining):
+	case errors.Is(err, errDraining), errors.Is(err, eventloop.ErrClosed):
 		return failure{cause: metrics.CauseDraining, err: err}
 	}
 	return failure{cause: metrics.CauseClientGone, err: err}
@@ -130,7 +131,7 @@ func (x *exchange) fail(f failure) {
 	x.logFailure(&f)
 	x.last = true
 	if x.begun {
-		if x.back.body.Kind == h1.UntilClose && !x.back.encode {
+		if x.back.bare() {
 			x.conn.Reset()
 		}
 		return
@@ -150,16 +151,14 @@ func (x *exchange) fail(f failure) {
 	out = append(out, "\r\n"...)
 	out = appendField(out, "Sidecar-Error: ", f.cause.String())
 	x.last = !x.answerable()
+	x.begun = true
 	out = x.appendConnection(out)
 	out = append(out, "\r\n"...)
 	if x.req.MethodID != h1.MethodHead {
 		out = append(out, body...)
 	}
 	x.head = out
-	x.conn.SetWriteTimeout(s.proxy.ClientIdle)
-	n, err := x.conn.Write(out)
-	s.requests.BytesOut.Add(uint64(n))
-	if err != nil {
+	if x.tell(out) != nil {
 		x.last = true
 	}
 }
@@ -167,7 +166,13 @@ func (x *exchange) fail(f failure) {
 // answerable reports whether the connection can go on behind an answer of our own: the
 // request has been read to its end.
 func (x *exchange) answerable() bool {
-	return x.complete && x.req.KeepAlive && x.out.body.Done() && !x.shard.draining
+	if !x.complete || !x.req.KeepAlive || x.shard.draining {
+		return false
+	}
+	if !x.out.broken {
+		x.out.check() // all of it may be there without anyone having looked
+	}
+	return x.out.body.Done()
 }
 
 func (f *failure) message() string {
@@ -197,7 +202,7 @@ func (x *exchange) logFailure(f *failure) {
 	}
 	if x.complete {
 		line, _, _ := bytes.Cut(x.reqHead[:min(len(x.reqHead), maxLogged)], []byte(" HTTP/"))
-		fields = append(fields, zap.ByteString("request", line), zap.Bool("begun", x.begun))
+		fields = append(fields, zap.String("request", string(line)), zap.Bool("begun", x.begun))
 	}
 	if len(x.tried) > 0 {
 		fields = append(fields, zap.String("endpoint", x.tried[len(x.tried)-1].Address()))

@@ -24,6 +24,7 @@ type state uint8
 const (
 	needRead    state = iota // its source has nothing just now
 	needWrite                // its destination has no room just now
+	unfinished               // nothing: it has moved much, and lets others have a turn
 	finished                 // the message has been written to its end
 	failedRead               // the source broke off, or sent what is no message
 	failedWrite              // the destination does not take any more
@@ -50,6 +51,10 @@ type flow struct {
 	err      error // why it failed
 }
 
+// maxMoves is how many reads and writes a flow makes in one step: an endpoint may answer
+// while the request still comes faster than it can be passed on.
+const maxMoves = 64
+
 // start makes the flow one of a new message. buf[next:end] is what was read behind the
 // head. With encode there is room for a chunk's size in front of next and for a line end
 // behind end.
@@ -57,6 +62,9 @@ func (f *flow) start(from, to *eventloop.Conn, head []byte, body h1.Body, buf []
 	*f = flow{task: f.task, from: from, to: to, head: head, body: body, buf: buf,
 		sent: next, ready: next, next: next, end: end, encode: encode}
 }
+
+// reset makes the flow one of no message.
+func (f *flow) reset() { *f = flow{task: f.task} }
 
 // rewind begins again with another destination. It is for flows whose whole body is in the
 // buffer: see whole.
@@ -67,6 +75,12 @@ func (f *flow) rewind(to *eventloop.Conn, head []byte, first int) {
 // whole reports whether the body lies in the buffer from its first to its last byte.
 func (f *flow) whole() bool { return f.body.Done() && !f.reused }
 
+// bare reports whether the end of the connection is all that tells the receiver where the
+// message ends.
+func (f *flow) bare() bool {
+	return f.body.Decode || f.body.Kind == h1.UntilClose && !f.encode
+}
+
 // pending reports whether something waits to be written.
 func (f *flow) pending() bool {
 	return len(f.head) > 0 || f.sent < f.ready || f.pipe != nil && f.pipe.Buffered() > 0
@@ -74,7 +88,7 @@ func (f *flow) pending() bool {
 
 // step moves what can be moved now.
 func (f *flow) step() state {
-	for {
+	for range maxMoves {
 		at := f.next
 		if f.sent == f.ready && at < f.end && !f.body.Done() {
 			f.check()
@@ -99,6 +113,7 @@ func (f *flow) step() state {
 		}
 		f.task.Rest()
 	}
+	return unfinished
 }
 
 func (f *flow) write() (state, bool) {

@@ -11,6 +11,7 @@ var (
 	protoKinds     = h1.Kinds(h1.KindXForwardedProto)
 	hostKinds      = h1.Kinds(h1.KindXForwardedHost)
 	hostFieldKinds = h1.Kinds(h1.KindHost)
+	hopsKinds      = h1.Kinds(h1.KindMaxForwards)
 )
 
 // appendRequest writes the head to send on: what passes end to end as it came, then what
@@ -22,16 +23,20 @@ func (x *exchange) appendRequest(out []byte) []byte {
 		without |= hostFieldKinds
 	}
 	forwarded := o.For != ForwardedOff
-	proto := forwarded && o.Proto && (o.For == ForwardedSet || !r.Seen.Has(h1.KindXForwardedProto))
-	host := forwarded && o.Host && len(r.Host) > 0 && (o.For == ForwardedSet || !r.Seen.Has(h1.KindXForwardedHost))
+	proto := forwarded && o.Proto && (o.For == ForwardedSet || !r.Passes(h1.KindXForwardedProto))
+	host := forwarded && o.Host && len(r.Host) > 0 && (o.For == ForwardedSet || !r.Passes(h1.KindXForwardedHost))
 	if forwarded {
 		without |= forwardedKinds
 	}
-	if proto {
+	if proto || o.For == ForwardedSet {
 		without |= protoKinds
 	}
-	if host {
+	if host || o.For == ForwardedSet {
 		without |= hostKinds
+	}
+	hops, counted := r.MaxForwards()
+	if counted {
+		without |= hopsKinds
 	}
 
 	out = r.AppendRequestLine(out)
@@ -42,6 +47,9 @@ func (x *exchange) appendRequest(out []byte) []byte {
 		out = appendField(out, "Host: ", x.shard.proxy.Name)
 	}
 	out = r.AppendFields(out, without)
+	if counted {
+		out = appendNumber(out, "Max-Forwards: ", int(hops)-1) // refuse has seen to 0
+	}
 	if r.Body.Kind == h1.Chunked {
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
 	}
@@ -70,7 +78,7 @@ func (x *exchange) appendRequest(out []byte) []byte {
 func (x *exchange) appendForwardedFor(out []byte) []byte {
 	r := &x.req
 	addr := x.conn.RemoteAddrPort().Addr()
-	known := x.shard.proxy.Forward.For == ForwardedAppend && r.Seen.Has(h1.KindXForwardedFor)
+	known := x.shard.proxy.Forward.For == ForwardedAppend && r.Passes(h1.KindXForwardedFor)
 	if !known && !addr.IsValid() {
 		return out // a Unix socket: there is nothing to say
 	}

@@ -19,7 +19,6 @@ type link struct {
 	conn       *eventloop.Conn
 	pool       *pool
 	next, prev *link // in the pool
-	served     int   // responses that came through it
 }
 
 func (s *shard) pool(e *upstream.Endpoint) *pool {
@@ -71,7 +70,6 @@ func (p *pool) put(k *link) {
 		k.close()
 		return
 	}
-	k.served++
 	k.next = p.top
 	if p.top != nil {
 		p.top.prev = k

@@ -1,10 +1,12 @@
 package http
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
 	"sidecar/upstream"
@@ -24,7 +26,11 @@ func (x *exchange) again(f *failure) bool {
 		// The endpoint closed a connection that it had kept for us, as any server may. A
 		// new connection settles it; that is no second helping, so the budget is not asked.
 		x.fresh = true
-		return x.repeatable()
+		if x.repeatable() {
+			x.attempts--
+			return true
+		}
+		return false
 	}
 	if x.attempts > p.Retry.Attempts || !p.Retry.covers(f.retry) {
 		return false
@@ -69,7 +75,7 @@ func (x *exchange) judge(f *failure) {
 	}
 	var waited time.Duration
 	if f.cause == metrics.CauseClientGone {
-		waited = x.shard.loop.Now() - x.started
+		waited = x.shard.loop.Now() - x.waited
 	}
 	x.lease.Report(upstream.Result{Outcome: f.outcome(), Latency: waited})
 	x.tried = append(x.tried, e)
@@ -77,7 +83,7 @@ func (x *exchange) judge(f *failure) {
 
 // unheard judges the end of a connection on which no head of a response has come.
 func (x *exchange) unheard(err error) failure {
-	if err == errClientGone {
+	if err == errClientGone || errors.Is(err, errDraining) || errors.Is(err, eventloop.ErrClosed) {
 		return clientFailure(err)
 	}
 	f := upstreamFailure(err)
@@ -85,35 +91,27 @@ func (x *exchange) unheard(err error) failure {
 	return f
 }
 
-// unwanted reports that the response is one of those that are tried again, and that this
-// has been agreed on.
-func (x *exchange) unwanted() (failure, bool) {
+// unwanted is a failure if the response cannot be passed on, or is one of those that are
+// tried again and this has been agreed on.
+func (x *exchange) unwanted() failure {
 	status := x.resp.Status
 	retry := &x.shard.proxy.Retry
-	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {
-		return failure{}, false
+	if status == http.StatusSwitchingProtocols {
+		return failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
 	}
-	f := failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: statusReason(status)}
+	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {
+		return failure{}
+	}
 	if !x.shard.proxy.Service.Budget().Withdraw() {
 		x.shard.requests.BudgetDenied.Add(1)
-		return failure{}, false
+		return failure{}
 	}
+	f := failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
 	x.shard.requests.Retry(f.retry)
-	f.granted = true
-	return f, true
+	return f
 }
 
-func statusReason(status int) metrics.RetryReason {
-	switch status {
-	case http.StatusBadGateway:
-		return metrics.Retry502
-	case http.StatusServiceUnavailable:
-		return metrics.Retry503
-	case http.StatusGatewayTimeout:
-		return metrics.Retry504
-	}
-	return metrics.RetryOther
-}
+var errNotAsked = errors.New("it switches protocols, which it was not asked to")
 
 // refuse says which requests are not forwarded at all.
 func (x *exchange) refuse() failure {
@@ -121,6 +119,10 @@ func (x *exchange) refuse() failure {
 	case h1.MethodConnect, h1.MethodTrace:
 		return failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the method is not forwarded", err: fmt.Errorf("method %s", x.req.Method)}
+	}
+	if n, ok := x.req.MaxForwards(); ok && n == 0 {
+		return failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
+			text: "the request is for the sidecar itself", err: errors.New("Max-Forwards is 0")}
 	}
 	return failure{}
 }

@@ -9,6 +9,9 @@ import (
 // keepExchanges is how many exchanges without a request a loop keeps for the next ones.
 const keepExchanges = 512
 
+// keepHeads is how much memory for heads an exchange may keep.
+const keepHeads = 32 << 10
+
 // A shard is what a proxy has on one loop.
 type shard struct {
 	proxy    *Proxy
@@ -96,8 +99,10 @@ func (s *shard) exchange() *exchange {
 	return &exchange{shard: s}
 }
 
+// recycle keeps an exchange for the next request, unless there are enough or it has grown
+// to the size of an unusual head.
 func (s *shard) recycle(x *exchange) {
-	if len(s.free) < keepExchanges {
+	if len(s.free) < keepExchanges && cap(x.head)+cap(x.reqHead) <= keepHeads {
 		s.free = append(s.free, x)
 	}
 }

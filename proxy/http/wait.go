@@ -1,6 +1,11 @@
 package http
 
-import "sidecar/internal/eventloop"
+import (
+	"errors"
+	"time"
+
+	"sidecar/internal/eventloop"
+)
 
 // wait parks until one of the flows can move, or the client is gone.
 func (x *exchange) wait(out, back state) failure {
@@ -17,47 +22,78 @@ func (x *exchange) wait(out, back state) failure {
 	case needWrite:
 		client |= eventloop.Writable
 	}
-	x.bound(client, up)
-	if err := x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up}); err != nil {
-		return clientFailure(err)
+	if out == unfinished || back == unfinished {
+		x.bound(0, 0)
+	} else {
+		x.bound(client, up)
+		if err := x.park(client, up); err != nil {
+			return clientFailure(err)
+		}
 	}
 	if x.conn.Has(eventloop.Broken) && client&eventloop.Readable == 0 {
-		return clientFailure(errClientGone)
+		return clientFailure(x.gone())
 	}
 	return failure{}
 }
 
-// bound sets the deadlines of what is waited for: a client that sends no body, or takes no
-// response, for ClientIdle, an endpoint that takes no request for RequestTimeout. What the
-// endpoint has to answer in is set by converse and answer.
+// park waits for events. The client is waited for in any case, since it may go away. The
+// endpoint's connection is not: one that is broken while nobody wants anything of it would
+// end each wait at once.
+func (x *exchange) park(client, up eventloop.Events) error {
+	if up == 0 {
+		return x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client})
+	}
+	return x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up})
+}
+
+// gone says why the client's connection is broken: it went away, or we have cut it.
+func (x *exchange) gone() error {
+	if _, err := x.conn.TryRead(nil); errors.Is(err, errDraining) || errors.Is(err, eventloop.ErrClosed) {
+		return err
+	}
+	return errClientGone
+}
+
+// bound sets deadlines for what is waited for: a client that sends no body, or takes no
+// response, has ClientIdle, an endpoint that takes no request RequestTimeout, one that sends
+// no more of its response StreamIdle. It takes back those for what is not waited for any
+// more: time that one side lets pass must not be held against the other. What an endpoint
+// has for the head of its response is set by converse.
 func (x *exchange) bound(client, up eventloop.Events) {
 	p := x.shard.proxy
-	if client&eventloop.Readable != 0 {
-		x.conn.SetReadTimeout(p.ClientIdle)
+	if client|x.bounded != 0 {
+		deadlines(x.conn, x.bounded, client, p.ClientIdle, p.ClientIdle)
+		x.bounded = client
 	}
-	if client&eventloop.Writable != 0 {
-		x.conn.SetWriteTimeout(p.ClientIdle)
-	} else if x.bounded&eventloop.Writable != 0 {
-		x.conn.SetWriteTimeout(0)
+	if !x.begun {
+		up &^= eventloop.Readable
 	}
-	x.bounded |= client
-	if up&eventloop.Writable != 0 {
-		x.up.conn.SetWriteTimeout(p.RequestTimeout)
-		x.upBounded = true
-	} else if x.upBounded {
-		x.up.conn.SetWriteTimeout(0)
-		x.upBounded = false
-	}
-	if x.begun && up&eventloop.Readable != 0 {
-		x.up.conn.SetReadTimeout(p.StreamIdle)
+	if up|x.upBounded != 0 {
+		deadlines(x.up.conn, x.upBounded, up, p.StreamIdle, p.RequestTimeout)
+		x.upBounded = up
 	}
 }
 
-// unbound takes the deadlines back behind an exchange.
-func (x *exchange) unbound() {
-	if x.bounded != 0 {
-		x.conn.SetReadTimeout(0)
-		x.conn.SetWriteTimeout(0)
-		x.bounded = 0
+func deadlines(c *eventloop.Conn, before, now eventloop.Events, read, write time.Duration) {
+	switch {
+	case now&eventloop.Readable != 0:
+		c.SetReadTimeout(read)
+	case before&eventloop.Readable != 0:
+		c.SetReadTimeout(0)
 	}
+	switch {
+	case now&eventloop.Writable != 0:
+		c.SetWriteTimeout(write)
+	case before&eventloop.Writable != 0:
+		c.SetWriteTimeout(0)
+	}
+}
+
+// tell writes something of our own to the client.
+func (x *exchange) tell(b []byte) error {
+	x.bounded |= eventloop.Writable
+	x.conn.SetWriteTimeout(x.shard.proxy.ClientIdle)
+	n, err := x.conn.Write(b)
+	x.shard.requests.BytesOut.Add(uint64(n))
+	return err
 }
