@@ -8,7 +8,7 @@ import (
 
 // answer begins the response: from here on there is no second attempt. It fails while that
 // can still be told, which is when the framing of the body is wrong from the start.
-func (x *exchange) answer() failure {
+func (x *exchange) answer() *failure {
 	r, body := &x.resp, x.resp.Body
 	x.last = !x.req.KeepAlive || x.shard.draining || !x.out.body.Done()
 	old := x.req.Minor == 0
@@ -20,7 +20,8 @@ func (x *exchange) answer() failure {
 	}
 	f := &x.back
 	f.start(x.up.conn, x.conn, nil, body, x.ub, f.next, x.uw, body.Kind == h1.UntilClose && !old)
-	x.head = x.appendResponse(x.head[:0])
+	s := x.shard
+	s.scratch = x.appendResponse(s.scratch[:0])
 	if f.check(); f.broken {
 		return upstreamFailure(f.err)
 	}
@@ -34,7 +35,7 @@ func (x *exchange) answer() failure {
 	}
 	x.lease.Report(upstream.Result{Outcome: outcome, Latency: now - x.waited})
 	x.shard.requests.FirstByte.Observe(now - x.started)
-	return failure{}
+	return nil
 }
 
 // joinable is up to how many bytes of a body are copied behind their head: one write of one
@@ -43,10 +44,10 @@ const joinable = 2 << 10
 
 // join puts the beginning of a small body behind its head.
 func (x *exchange) join() []byte {
-	f := &x.back
+	f, s := &x.back, x.shard
 	if f.ready-f.sent <= joinable {
-		x.head = append(x.head, f.buf[f.sent:f.ready]...)
+		s.scratch = append(s.scratch, f.buf[f.sent:f.ready]...)
 		f.sent = f.ready
 	}
-	return x.head
+	return s.scratch
 }

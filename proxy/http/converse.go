@@ -11,7 +11,7 @@ import (
 
 // converse sends the request and waits for the head of a final response, whatever comes
 // first: an endpoint may answer before it has read everything, or anything.
-func (x *exchange) converse() failure {
+func (x *exchange) converse() *failure {
 	x.heard, x.uw = false, 0
 	x.resp.Reset() // the attempt before may have ended within a head
 	out := needWrite
@@ -33,9 +33,12 @@ func (x *exchange) converse() failure {
 		case err != nil:
 			return x.unheard(err)
 		case got:
-			return failure{}
+			return nil
 		}
-		if f := x.wait(out, needRead); f.happened() {
+		if out == finished {
+			x.shelve()
+		}
+		if f := x.wait(out, needRead); f != nil {
 			return f
 		}
 	}

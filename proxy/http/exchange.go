@@ -21,11 +21,12 @@ type exchange struct {
 	conn   *eventloop.Conn // the client's
 	task   *eventloop.Task
 
-	in   []byte // from the client: in[r:w] has not been used
+	in   []byte // from the client: in[r:w] has not been used; nil while there is nothing
 	r, w int
 
 	req      h1.Request
 	complete bool   // its head has been parsed
+	size     int    // of its head
 	first    int    // where its body begins in in
 	reqHead  []byte // to send on
 	out      flow   // the request to the endpoint
@@ -39,13 +40,13 @@ type exchange struct {
 	ub   []byte // from the endpoint: ub[:uw], a buffer only while there is something in it
 	uw   int
 	resp h1.Response
-	head []byte // to answer with
+	head []byte // of an answer of our own
 	back flow   // the response to the client
 
 	bounded   eventloop.Events // what there are deadlines for on conn
 	upBounded eventloop.Events // … and on up, besides that of converse
 
-	previous failure // of the attempt before
+	previous *failure // of the attempt before
 	attempts int
 	fresh    bool // do not take connections from the pool any more
 	begun    bool // bytes of a final response have gone to the client
@@ -61,7 +62,6 @@ type exchange struct {
 func (x *exchange) begin(c *client, t *eventloop.Task) {
 	x.client, x.conn, x.task = c, c.conn, t
 	x.out.task, x.back.task = t, t
-	x.in = x.shard.loop.Buffer()
 	x.r, x.w = 0, 0
 	x.sound, x.complete = false, false
 }
@@ -94,7 +94,7 @@ func (x *exchange) abandon() {
 func (x *exchange) count() {
 	m := x.shard.requests
 	m.Finish(x.status, x.shard.loop.Now()-x.started)
-	m.BytesIn.Add(uint64(x.first) + uint64(x.out.body.Seen()))
+	m.BytesIn.Add(uint64(x.size) + uint64(x.out.body.Seen()))
 	x.complete = false
 }
 
@@ -110,18 +110,42 @@ func (x *exchange) blank() bool {
 
 // read takes what the client has sent, or returns ErrWouldBlock.
 func (x *exchange) read() error {
+	if _, err := x.conn.TryRead(nil); err != nil {
+		return err // and no buffer for a client that has nothing to say
+	}
+	x.take()
 	n, err := x.conn.TryRead(x.in)
 	x.w = n
 	return err
 }
 
+// take sees to it that there is a buffer to read into.
+func (x *exchange) take() {
+	if x.in == nil {
+		x.in = x.shard.loop.Buffer()
+		x.r, x.w = 0, 0
+	}
+}
+
+// shelve gives the request's buffer back while the endpoint is waited for. The head to send
+// has been made from it, and if nothing else is in it, it would only push what others use
+// out of the processor's caches.
+func (x *exchange) shelve() {
+	if x.in != nil && x.req.Body.Kind == h1.NoBody && x.out.next == x.out.end {
+		x.shard.loop.Release(x.in)
+		x.in, x.first = nil, 0
+		x.out.empty()
+	}
+}
+
 // serve serves one request, and reports whether another one may follow on the connection.
 func (x *exchange) serve() bool {
 	x.reset()
-	if f := x.readHead(); f.status != 0 {
+	if f := x.readHead(); f != nil {
+		if f.status == 0 {
+			return false
+		}
 		x.fail(f)
-	} else if f.happened() {
-		return false
 	} else {
 		x.forward()
 		x.letGo()
@@ -142,12 +166,12 @@ func (x *exchange) reset() {
 	x.tried = x.tried[:0]
 	x.out.reset()
 	x.back.reset()
-	x.previous = failure{}
+	x.previous = nil
 }
 
 // readHead reads up to the end of a request's head. The failure's status is 0 if nobody is
 // there to be told.
-func (x *exchange) readHead() failure {
+func (x *exchange) readHead() *failure {
 	if x.r > 0 {
 		x.w = copy(x.in, x.in[x.r:x.w])
 		x.r = 0
@@ -159,11 +183,11 @@ func (x *exchange) readHead() failure {
 			return clientFailure(err)
 		}
 		if n > 0 {
-			x.first, x.complete = n, true
+			x.size, x.first, x.complete = n, n, true
 			x.started = x.shard.loop.Now()
 			x.shard.requests.Started.Add(1)
 			x.conn.SetReadTimeout(0)
-			return failure{}
+			return nil
 		}
 		if !bounded {
 			x.conn.SetReadTimeout(p.HeadTimeout)
@@ -193,7 +217,7 @@ func (x *exchange) grow(b []byte, used int) []byte {
 // forward sends the request on and the response back, and tries again where that is right.
 func (x *exchange) forward() {
 	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
-	if f := x.refuse(); f.happened() {
+	if f := x.refuse(); f != nil {
 		x.fail(f)
 		return
 	}
@@ -201,11 +225,11 @@ func (x *exchange) forward() {
 	x.reqHead = x.appendRequest(x.reqHead[:0])
 	for {
 		f := x.attempt()
-		if !f.happened() {
+		if f == nil {
 			return
 		}
-		x.judge(&f)
-		if !f.granted && !x.again(&f) {
+		x.judge(f)
+		if !f.granted && !x.again(f) {
 			x.fail(f)
 			return
 		}
@@ -213,31 +237,31 @@ func (x *exchange) forward() {
 	}
 }
 
-// attempt makes one try. The zero failure means that the exchange has come to its end.
-func (x *exchange) attempt() failure {
-	if f := x.connect(); f.happened() {
+// attempt makes one try. No failure means that the exchange has come to its end.
+func (x *exchange) attempt() *failure {
+	if f := x.connect(); f != nil {
 		return f
 	}
 	x.attempts++
 	x.out.rewind(x.up.conn, x.reqHead, x.first)
-	if f := x.converse(); f.happened() {
+	if f := x.converse(); f != nil {
 		return f
 	}
-	if f := x.unwanted(); f.happened() {
+	if f := x.unwanted(); f != nil {
 		return f
 	}
-	if f := x.answer(); f.happened() {
+	if f := x.answer(); f != nil {
 		return f
 	}
 	return x.relay()
 }
 
 // connect acquires a lease and a connection to its endpoint.
-func (x *exchange) connect() failure {
+func (x *exchange) connect() *failure {
 	s := x.shard
 	lease, err := s.proxy.Service.Acquire(upstream.PickKey{}, x.tried...)
 	if err != nil && len(x.tried) > 0 {
-		if x.previous.retry == metrics.RetryConnect {
+		if x.previous != nil && x.previous.retry == metrics.RetryConnect {
 			// There is no other, and this one has just refused.
 			x.previous.retry = metrics.RetryOther
 			return x.previous
@@ -252,7 +276,7 @@ func (x *exchange) connect() failure {
 	if !x.fresh {
 		if x.up = pool.get(); x.up != nil {
 			x.reused = true
-			return failure{}
+			return nil
 		}
 	}
 	x.reused = false
@@ -260,11 +284,11 @@ func (x *exchange) connect() failure {
 		x.attempts++
 		return dialFailure(err)
 	}
-	return failure{}
+	return nil
 }
 
 // relay moves the response, and what is left of the request, to their ends.
-func (x *exchange) relay() failure {
+func (x *exchange) relay() *failure {
 	for {
 		back := x.back.step()
 		switch back {
@@ -274,7 +298,7 @@ func (x *exchange) relay() failure {
 			return clientFailure(x.back.err)
 		case finished:
 			x.finish()
-			return failure{}
+			return nil
 		}
 		out := finished
 		if x.out.err == nil && (!x.out.body.Done() || x.out.pending()) {
@@ -282,7 +306,7 @@ func (x *exchange) relay() failure {
 				return clientFailure(x.out.err)
 			}
 		}
-		if f := x.wait(out, back); f.happened() {
+		if f := x.wait(out, back); f != nil {
 			return f
 		}
 	}

@@ -18,8 +18,7 @@ import (
 	"sidecar/upstream"
 )
 
-// A failure is why an attempt, or the whole exchange, did not succeed. The zero failure is
-// success.
+// A failure is why an attempt, or the whole exchange, did not succeed; nil is success.
 type failure struct {
 	cause   metrics.Cause
 	status  int    // what to answer; 0: nobody is there to be answered
@@ -29,8 +28,6 @@ type failure struct {
 	stale   bool // a connection from the pool was closed under a request; says nothing of the endpoint
 	retry   metrics.RetryReason
 }
-
-func (f *failure) happened() bool { return f.err != nil }
 
 // outcome is what the endpoint is judged by.
 func (f *failure) outcome() upstream.Outcome {
@@ -49,16 +46,16 @@ func (f *failure) outcome() upstream.Outcome {
 	return upstream.Canceled
 }
 
-func dialFailure(err error) failure {
+func dialFailure(err error) *failure {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,
+		return &failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,
 			text: "the endpoint did not accept a connection in time", err: err, retry: metrics.RetryConnect}
 	case local(err):
-		return failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
+		return &failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
 			text: "the sidecar is out of descriptors, ports or memory", err: err, retry: metrics.RetryOther}
 	}
-	return failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
+	return &failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
 		text: "the endpoint does not accept connections", err: err, retry: metrics.RetryConnect}
 }
 
@@ -73,37 +70,37 @@ func local(err error) bool {
 }
 
 // upstreamFailure judges what went wrong while the endpoint's response was expected.
-func upstreamFailure(err error) failure {
+func upstreamFailure(err error) *failure {
 	var bad *h1.Error
 	switch {
 	case errors.As(err, &bad):
-		return failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: err}
+		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return failure{cause: metrics.CauseTimeout, status: http.StatusGatewayTimeout,
+		return &failure{cause: metrics.CauseTimeout, status: http.StatusGatewayTimeout,
 			text: "the endpoint did not answer in time", err: err, retry: metrics.RetryTimeout}
 	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
-	return failure{cause: metrics.CauseReset, status: http.StatusBadGateway,
+	return &failure{cause: metrics.CauseReset, status: http.StatusBadGateway,
 		text: "the endpoint closed the connection before its answer was complete", err: err, retry: metrics.RetryReset}
 }
 
 // clientFailure judges what went wrong while the client's request was expected.
-func clientFailure(err error) failure {
+func clientFailure(err error) *failure {
 	var bad *h1.Error
 	switch {
 	case errors.As(err, &bad):
 		return requestFailure(bad)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return failure{cause: metrics.CauseClientTimeout, status: http.StatusRequestTimeout, text: "the request was not complete in time", err: err}
+		return &failure{cause: metrics.CauseClientTimeout, status: http.StatusRequestTimeout, text: "the request was not complete in time", err: err}
 	case errors.Is(err, errDraining), errors.Is(err, eventloop.ErrClosed):
-		return failure{cause: metrics.CauseDraining, err: err}
+		return &failure{cause: metrics.CauseDraining, err: err}
 	}
-	return failure{cause: metrics.CauseClientGone, err: err}
+	return &failure{cause: metrics.CauseClientGone, err: err}
 }
 
-func requestFailure(bad *h1.Error) failure {
-	f := failure{cause: metrics.CauseBadRequest, status: bad.Status, text: bad.Text, err: bad}
+func requestFailure(bad *h1.Error) *failure {
+	f := &failure{cause: metrics.CauseBadRequest, status: bad.Status, text: bad.Text, err: bad}
 	if bad.Status == http.StatusRequestHeaderFieldsTooLarge || bad.Status == http.StatusRequestURITooLong {
 		f.cause = metrics.CauseTooLarge
 	}
@@ -111,8 +108,8 @@ func requestFailure(bad *h1.Error) failure {
 }
 
 // unavailable is for when there is no endpoint to try.
-func unavailable(err error) failure {
-	f := failure{cause: metrics.CauseOther, status: http.StatusServiceUnavailable, err: err}
+func unavailable(err error) *failure {
+	f := &failure{cause: metrics.CauseOther, status: http.StatusServiceUnavailable, err: err}
 	var u *upstream.Unavailable
 	if errors.As(err, &u) {
 		f.cause = metrics.CauseOf(u.Cause)
@@ -125,10 +122,10 @@ var errClientGone = errors.New("the client closed its connection")
 
 // fail answers the client with the failure, if its response has not begun, and otherwise
 // sees to it that what the client has got cannot be taken for the whole.
-func (x *exchange) fail(f failure) {
+func (x *exchange) fail(f *failure) {
 	s := x.shard
 	s.requests.Error(f.cause)
-	x.logFailure(&f)
+	x.logFailure(f)
 	x.last = true
 	if x.begun {
 		if x.back.bare() {

@@ -46,6 +46,7 @@ type flow struct {
 	encode   bool // write chunks: the source delimits the body by its end
 	reused   bool // bytes that have been written are gone from buf
 	pipe     *eventloop.Pipe
+	spill    []byte // for what was not written of a head that is not its own
 	written  int64
 	broken   bool  // the source has sent what is no message
 	err      error // why it failed
@@ -59,12 +60,15 @@ const maxMoves = 64
 // head. With encode there is room for a chunk's size in front of next and for a line end
 // behind end.
 func (f *flow) start(from, to *eventloop.Conn, head []byte, body h1.Body, buf []byte, next, end int, encode bool) {
-	*f = flow{task: f.task, from: from, to: to, head: head, body: body, buf: buf,
+	*f = flow{task: f.task, spill: f.spill, from: from, to: to, head: head, body: body, buf: buf,
 		sent: next, ready: next, next: next, end: end, encode: encode}
 }
 
 // reset makes the flow one of no message.
-func (f *flow) reset() { *f = flow{task: f.task} }
+func (f *flow) reset() { *f = flow{task: f.task, spill: f.spill} }
+
+// empty takes the buffer away, of which nothing is needed any more.
+func (f *flow) empty() { f.buf, f.sent, f.ready, f.next, f.end = nil, 0, 0, 0, 0 }
 
 // rewind begins again with another destination. It is for flows whose whole body is in the
 // buffer: see whole.
@@ -116,6 +120,8 @@ func (f *flow) step() state {
 	return unfinished
 }
 
+// write writes what it can of head and body. The head may lie in memory that the next task
+// writes to, so what is left of it is put aside.
 func (f *flow) write() (state, bool) {
 	var n int
 	var err error
@@ -127,13 +133,16 @@ func (f *flow) write() (state, bool) {
 	default:
 		n, err = f.to.TryWritev(f.head, f.buf[f.sent:f.ready])
 	}
+	f.written += int64(n)
+	h := min(n, len(f.head))
+	if f.head = f.head[h:]; len(f.head) > 0 {
+		f.spill = append(f.spill[:0], f.head...)
+		f.head = f.spill
+	}
+	f.sent += n - h
 	if err != nil {
 		return f.failed(err, needWrite, failedWrite), false
 	}
-	f.written += int64(n)
-	h := min(n, len(f.head))
-	f.head = f.head[h:]
-	f.sent += n - h
 	return 0, true
 }
 

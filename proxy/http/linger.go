@@ -15,6 +15,7 @@ func (x *exchange) linger() {
 	if x.conn.CloseWrite() != nil {
 		return
 	}
+	x.take()
 	by := x.shard.loop.Now() + lingerTime
 	for left := lingerBytes; left > 0; {
 		wait := by - x.shard.loop.Now()

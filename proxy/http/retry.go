@@ -68,7 +68,7 @@ func (x *exchange) repeatable() bool {
 // judge tells the endpoint's account what became of the attempt, and remembers not to try
 // it again while there is another one.
 func (x *exchange) judge(f *failure) {
-	x.previous = *f
+	x.previous = f
 	e := x.lease.Endpoint()
 	if e == nil {
 		return
@@ -82,7 +82,7 @@ func (x *exchange) judge(f *failure) {
 }
 
 // unheard judges the end of a connection on which no head of a response has come.
-func (x *exchange) unheard(err error) failure {
+func (x *exchange) unheard(err error) *failure {
 	if err == errClientGone || errors.Is(err, errDraining) || errors.Is(err, eventloop.ErrClosed) {
 		return clientFailure(err)
 	}
@@ -93,20 +93,20 @@ func (x *exchange) unheard(err error) failure {
 
 // unwanted is a failure if the response cannot be passed on, or is one of those that are
 // tried again and this has been agreed on.
-func (x *exchange) unwanted() failure {
+func (x *exchange) unwanted() *failure {
 	status := x.resp.Status
 	retry := &x.shard.proxy.Retry
 	if status == http.StatusSwitchingProtocols {
-		return failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
+		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
 	}
 	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {
-		return failure{}
+		return nil
 	}
 	if !x.shard.proxy.Service.Budget().Withdraw() {
 		x.shard.requests.BudgetDenied.Add(1)
-		return failure{}
+		return nil
 	}
-	f := failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
+	f := &failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
 	x.shard.requests.Retry(f.retry)
 	return f
 }
@@ -114,15 +114,15 @@ func (x *exchange) unwanted() failure {
 var errNotAsked = errors.New("it switches protocols, which it was not asked to")
 
 // refuse says which requests are not forwarded at all.
-func (x *exchange) refuse() failure {
+func (x *exchange) refuse() *failure {
 	switch x.req.MethodID {
 	case h1.MethodConnect, h1.MethodTrace:
-		return failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
+		return &failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the method is not forwarded", err: fmt.Errorf("method %s", x.req.Method)}
 	}
 	if n, ok := x.req.MaxForwards(); ok && n == 0 {
-		return failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
+		return &failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the request is for the sidecar itself", err: errors.New("Max-Forwards is 0")}
 	}
-	return failure{}
+	return nil
 }

@@ -20,6 +20,7 @@ type shard struct {
 	accepts  *metrics.ListenerShard
 	pools    map[*upstream.Endpoint]*pool
 	free     []*exchange
+	scratch  []byte  // where heads of responses are made; good until the next task runs
 	clients  *client // a list through the clients, idle and busy
 	count    int     // of clients
 	draining bool
@@ -102,7 +103,7 @@ func (s *shard) exchange() *exchange {
 // recycle keeps an exchange for the next request, unless there are enough or it has grown
 // to the size of an unusual head.
 func (s *shard) recycle(x *exchange) {
-	if len(s.free) < keepExchanges && cap(x.head)+cap(x.reqHead) <= keepHeads {
+	if len(s.free) < keepExchanges && cap(x.head)+cap(x.reqHead)+cap(x.out.spill)+cap(x.back.spill) <= keepHeads {
 		s.free = append(s.free, x)
 	}
 }

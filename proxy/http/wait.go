@@ -8,7 +8,7 @@ import (
 )
 
 // wait parks until one of the flows can move, or the client is gone.
-func (x *exchange) wait(out, back state) failure {
+func (x *exchange) wait(out, back state) *failure {
 	var client, up eventloop.Events
 	switch out {
 	case needRead:
@@ -33,7 +33,7 @@ func (x *exchange) wait(out, back state) failure {
 	if x.conn.Has(eventloop.Broken) && client&eventloop.Readable == 0 {
 		return clientFailure(x.gone())
 	}
-	return failure{}
+	return nil
 }
 
 // park waits for events. The client is waited for in any case, since it may go away. The
