@@ -42,7 +42,7 @@ func TestTwoLinesAreEnough(t *testing.T) {
 			HealthCheck: HealthCheck{Type: CheckNone, Path: "/healthz", Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
 			HTTP: HTTP{
 				XForwardedFor: ForwardedAppend, XForwardedProto: true, XForwardedHost: true, Via: "sidecar",
-				MaxHead: 65536, MaxFields: 256, HeadTimeout: 10 * time.Second, ClientIdle: 75 * time.Second, Pool: 1024,
+				MaxHead: 65536, MaxFields: 256, MaxTarget: 16384, HeadTimeout: 10 * time.Second, ClientIdle: 75 * time.Second, Pool: 1024,
 			},
 		}},
 	}

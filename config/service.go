@@ -83,6 +83,8 @@ type HTTP struct {
 	Host            string        `key:"host" default:"" check:"host" doc:"the Host that endpoints see; empty: the client's"`
 	MaxHead         int           `key:"max_head" default:"65536" min:"1024" max:"1048576" doc:"bytes of a request head (else 431) or response head (else 502)"`
 	MaxFields       int           `key:"max_fields" default:"256" min:"8" max:"10000" doc:"header fields in a head"`
+	MaxTarget       int           `key:"max_target" default:"16384" min:"256" max:"1048576" doc:"bytes of a request target, else 414"`
+	MaxBody         int           `key:"max_body" default:"0" min:"0" doc:"bytes of a request body, else 413; 0: no limit"`
 	HeadTimeout     time.Duration `key:"head_timeout" default:"10s" min:"1ms" doc:"for a client to send a request head, else 408"`
 	ClientIdle      time.Duration `key:"client_idle" default:"75s" min:"1ms" doc:"keep-alive connection of a client without a request"`
 	Pool            int           `key:"pool" default:"1024" min:"0" max:"100000" doc:"unused connections kept per endpoint and loop; 0: none"`

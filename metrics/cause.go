@@ -17,6 +17,7 @@ const (
 	CauseConnectFailed                // the endpoint refused, or could not be reached
 	CauseConnectTimeout               // the endpoint did not accept in time
 	CauseReset                        // the endpoint broke the connection before its answer was complete
+	CauseIdleRace                     // the endpoint closed an idle connection as a request that must not be repeated was sent
 	CauseTimeout                      // the endpoint did not answer in time
 	CauseBadResponse                  // what the endpoint answered is not HTTP
 	CauseBadRequest                   // what the client sent is not HTTP, or not allowed
@@ -55,6 +56,8 @@ func (c Cause) String() string {
 		return "connect-timeout"
 	case CauseReset:
 		return "reset"
+	case CauseIdleRace:
+		return "idle-race"
 	case CauseTimeout:
 		return "timeout"
 	case CauseBadResponse:

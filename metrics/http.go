@@ -33,6 +33,9 @@ type HTTPShard struct {
 	Reused atomic.Uint64 // attempts that found a connection in the pool
 	Idle   atomic.Int64  // connections in the pool; Add as they come and go, or Store now and then
 
+	Tunnels      atomic.Uint64 // connections that were upgraded to another protocol
+	TunnelsEnded atomic.Uint64 // of those, how many have ended; counted after Tunnels
+
 	BudgetDenied atomic.Uint64 // retries that the retry budget did not allow
 
 	FirstByte Histogram // from the request's header to the first byte of the answer
@@ -82,31 +85,34 @@ type httpFamily struct {
 	duration, firstByte                         *prometheus.Desc
 	bytesIn, bytesOut                           *prometheus.Desc
 	opened, reused, open, idle                  *prometheus.Desc
+	tunnels, tunnelsOpen                        *prometheus.Desc
 }
 
 func newHTTPFamily() *httpFamily {
 	const sub = "http"
 	return &httpFamily{
-		requests:  desc(sub, "requests_total", "Requests that have ended, by the class of the status the client saw; none: it had gone before an answer.", "service", "code"),
-		inFlight:  desc(sub, "requests_in_flight", "Requests that have begun and not ended.", "service"),
-		errors:    desc(sub, "errors_total", "Answers that the sidecar made itself or had to break off, by cause (the header Sidecar-Error).", "service", "cause"),
-		retries:   desc(sub, "retries_total", "Requests sent once more, by what went wrong before.", "service", "reason"),
-		denied:    desc(sub, "retries_denied_total", "Retries that the retry budget did not allow.", "service"),
-		duration:  desc(sub, "request_duration_seconds", "From the request's header to the last byte of the answer.", "service"),
-		firstByte: desc(sub, "time_to_first_byte_seconds", "From the request's header to the first byte of the endpoint's answer.", "service"),
-		bytesIn:   desc(sub, "received_bytes_total", "Bytes received from clients.", "service"),
-		bytesOut:  desc(sub, "sent_bytes_total", "Bytes sent to clients.", "service"),
-		opened:    desc(sub, "upstream_connections_opened_total", "Connections made to endpoints.", "service"),
-		reused:    desc(sub, "upstream_connections_reused_total", "Attempts that found a connection in the pool.", "service"),
-		open:      desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
-		idle:      desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
+		requests:    desc(sub, "requests_total", "Requests that have ended, by the class of the status the client saw; none: it had gone before an answer.", "service", "code"),
+		inFlight:    desc(sub, "requests_in_flight", "Requests that have begun and not ended.", "service"),
+		errors:      desc(sub, "errors_total", "Answers that the sidecar made itself or had to break off, by cause (the header Sidecar-Error).", "service", "cause"),
+		retries:     desc(sub, "retries_total", "Requests sent once more, by what went wrong before.", "service", "reason"),
+		denied:      desc(sub, "retries_denied_total", "Retries that the retry budget did not allow.", "service"),
+		duration:    desc(sub, "request_duration_seconds", "From the request's header to the last byte of the answer.", "service"),
+		firstByte:   desc(sub, "time_to_first_byte_seconds", "From the request's header to the first byte of the endpoint's answer.", "service"),
+		bytesIn:     desc(sub, "received_bytes_total", "Bytes received from clients.", "service"),
+		bytesOut:    desc(sub, "sent_bytes_total", "Bytes sent to clients.", "service"),
+		opened:      desc(sub, "upstream_connections_opened_total", "Connections made to endpoints.", "service"),
+		reused:      desc(sub, "upstream_connections_reused_total", "Attempts that found a connection in the pool.", "service"),
+		open:        desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
+		tunnels:     desc(sub, "tunnels_total", "Connections that were upgraded to another protocol, such as WebSocket.", "service"),
+		tunnelsOpen: desc(sub, "tunnels_open", "Upgraded connections that are open.", "service"),
+		idle:        desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
 	}
 }
 
 // Describe is prometheus.Collector's.
 func (f *httpFamily) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, f.requests, f.inFlight, f.errors, f.retries, f.denied, f.duration, f.firstByte,
-		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle)
+		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle, f.tunnels, f.tunnelsOpen)
 }
 
 // Collect is prometheus.Collector's.
@@ -135,6 +141,8 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 		counter(ch, f.reused, t.reused, service)
 		gauge(ch, f.open, difference(t.opened, t.closed), service)
 		gauge(ch, f.idle, float64(t.idle), service)
+		counter(ch, f.tunnels, t.tunnels, service)
+		gauge(ch, f.tunnelsOpen, difference(t.tunnels, t.tunnelsEnded), service)
 	}
 }
 
@@ -142,6 +150,7 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 type httpTotal struct {
 	started, bytesIn, bytesOut     uint64
 	opened, closed, reused, denied uint64
+	tunnels, tunnelsEnded          uint64
 	idle                           int64
 	finished                       [len(classes)]uint64
 	errors                         [causeCount]uint64
@@ -157,6 +166,7 @@ func (h *HTTP) total() *httpTotal {
 	for i := range h.shards {
 		s := &h.shards[i]
 		t.closed += s.Closed.Load()
+		t.tunnelsEnded += s.TunnelsEnded.Load()
 		for c := range s.finished {
 			t.finished[c] += s.finished[c].Load()
 		}
@@ -165,6 +175,7 @@ func (h *HTTP) total() *httpTotal {
 		s := &h.shards[i]
 		t.started += s.Started.Load()
 		t.opened += s.Opened.Load()
+		t.tunnels += s.Tunnels.Load()
 		t.reused += s.Reused.Load()
 		t.idle += s.Idle.Load()
 		t.bytesIn += s.BytesIn.Load()

@@ -58,6 +58,16 @@ func (c *Conn) TryWrite(b []byte) (int, error) {
 	}
 }
 
+// Quiet asks the kernel whether there is nothing to read on a connection that ought to have
+// nothing to say: false means bytes, an end or an error, perhaps such that the loop has not
+// been told of yet.
+func (c *Conn) Quiet() bool {
+	if c.usable(readLate) != nil {
+		return false
+	}
+	return sysPeek(c.fd) == syscall.EAGAIN
+}
+
 // maxVector is how many slices one Writev call hands to the kernel.
 const maxVector = 16
 

@@ -19,6 +19,14 @@ func sysRead(fd int32, p []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
+// sysPeek is EAGAIN if a read would find nothing, and no end either.
+func sysPeek(fd int32) syscall.Errno {
+	var b [1]byte
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1,
+		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return e
+}
+
 func sysWrite(fd int32, p []byte) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
 		unix.MSG_NOSIGNAL, 0, 0)

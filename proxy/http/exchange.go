@@ -13,6 +13,9 @@ import (
 // endpoints not to try again.
 const maxTried = 16
 
+// keepBody is up to how many bytes of a request's body are kept so that it can be sent again.
+const keepBody = 64 << 10
+
 // An exchange is one request of a client and its response. It is used again for the next
 // one; what it has allocated once stays with it.
 type exchange struct {
@@ -150,7 +153,7 @@ func (x *exchange) serve() bool {
 		x.forward()
 		x.letGo()
 		x.count()
-		x.r, x.w = x.out.next, x.out.end
+		x.in, x.r, x.w = x.out.buf, x.out.next, x.out.end
 	}
 	x.bound(0, 0)
 	if x.last && x.begun {
@@ -217,6 +220,9 @@ func (x *exchange) grow(b []byte, used int) []byte {
 // forward sends the request on and the response back, and tries again where that is right.
 func (x *exchange) forward() {
 	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
+	if x.idempotent() && x.req.Body.Kind != h1.NoBody {
+		x.out.keep = x.first + keepBody
+	}
 	if f := x.refuse(); f != nil {
 		x.fail(f)
 		return
@@ -274,7 +280,7 @@ func (x *exchange) connect() *failure {
 	x.lease, x.upBounded, x.waited = lease, 0, s.loop.Now()
 	pool := s.pool(lease.Endpoint())
 	if !x.fresh {
-		if x.up = pool.get(); x.up != nil {
+		if x.up = pool.get(x.idempotent()); x.up != nil {
 			x.reused = true
 			return nil
 		}
@@ -317,6 +323,11 @@ func (x *exchange) finish() {
 	clean := x.resp.KeepAlive && x.out.err == nil && x.out.body.Done() && !x.out.pending() &&
 		x.back.next == x.back.end && x.resp.Body.Kind != h1.UntilClose
 	if clean {
+		if x.resp.Seen.Has(h1.KindKeepAlive) {
+			if seconds, ok := x.resp.KeepAliveTimeout(); ok {
+				x.up.pool.limit.name(seconds)
+			}
+		}
 		x.lease.Release()
 		x.bound(0, 0)
 		x.up.pool.put(x.up)

@@ -11,6 +11,10 @@ import (
 // spliceFrom is how much of a body must be left for splice(2) to be worth its pipe.
 const spliceFrom = 64 << 10
 
+// smallFill is what a splice must move for a stream without a length to stay with it: below,
+// a read and a write cost less.
+const smallFill = 8 << 10
+
 // Room that a flow which writes chunks leaves around its data: in front for the chunk's
 // size, behind for the line end.
 const (
@@ -43,6 +47,8 @@ type flow struct {
 	ready    int
 	next     int
 	end      int
+	keep     int  // up to this size the buffer grows, so that the message can be sent again
+	bulk     bool // the source fills the buffer at each read
 	encode   bool // write chunks: the source delimits the body by its end
 	reused   bool // bytes that have been written are gone from buf
 	pipe     *eventloop.Pipe
@@ -70,14 +76,14 @@ func (f *flow) reset() { *f = flow{task: f.task, spill: f.spill} }
 // empty takes the buffer away, of which nothing is needed any more.
 func (f *flow) empty() { f.buf, f.sent, f.ready, f.next, f.end = nil, 0, 0, 0, 0 }
 
-// rewind begins again with another destination. It is for flows whose whole body is in the
-// buffer: see whole.
+// rewind begins again with another destination. It is for flows that have kept what they
+// have written.
 func (f *flow) rewind(to *eventloop.Conn, head []byte, first int) {
 	f.to, f.head, f.sent, f.err = to, head, first, nil
 }
 
-// whole reports whether the body lies in the buffer from its first to its last byte.
-func (f *flow) whole() bool { return f.body.Done() && !f.reused }
+// kept reports whether all that has been read of the body is still in the buffer.
+func (f *flow) kept() bool { return !f.reused }
 
 // bare reports whether the end of the connection is all that tells the receiver where the
 // message ends.
@@ -157,10 +163,17 @@ func (f *flow) failed(err error, again, failed state) state {
 
 // read takes more from the source; everything before it has been written.
 func (f *flow) read() (state, bool) {
-	if f.next == f.end && !f.encode && !f.body.Decode && f.body.Remaining() >= spliceFrom && f.spliceable() {
+	if f.next == f.end && f.large() && f.spliceable() {
 		return f.fill()
 	}
-	n, err := f.from.TryRead(f.makeRoom())
+	if f.buf == nil {
+		if _, err := f.from.TryRead(nil); err != nil && err != io.EOF {
+			return f.failed(err, needRead, failedRead), false
+		}
+		f.buf = f.task.Loop().Buffer()
+	}
+	room := f.makeRoom()
+	n, err := f.from.TryRead(room)
 	if err == io.EOF {
 		return f.eof()
 	}
@@ -168,11 +181,33 @@ func (f *flow) read() (state, bool) {
 		return f.failed(err, needRead, failedRead), false
 	}
 	f.end += n
+	f.bulk = n == len(room)
 	return 0, true
 }
 
-// makeRoom moves what has not been looked at to the front and returns the space behind it.
+// large reports whether what comes next is worth a pipe. Of a stream without a length only
+// its pace tells.
+func (f *flow) large() bool {
+	if f.encode || f.body.Decode || f.body.Remaining() < spliceFrom {
+		return false
+	}
+	return f.body.Kind != h1.UntilClose || f.bulk
+}
+
+// makeRoom returns the space behind what has not been looked at, after moving that to the
+// front, or growing the buffer as long as its content is to be kept.
 func (f *flow) makeRoom() []byte {
+	if f.end < len(f.buf) && f.keep > 0 {
+		return f.buf[f.end:]
+	}
+	if len(f.buf) < f.keep {
+		larger := make([]byte, 2*len(f.buf))
+		copy(larger, f.buf[:f.end])
+		f.task.Loop().Release(f.buf)
+		f.buf = larger
+		return f.buf[f.end:]
+	}
+	f.keep = 0
 	front, back := 0, 0
 	if f.encode {
 		front, back = chunkFront, chunkBack
@@ -200,7 +235,9 @@ func (f *flow) eof() (state, bool) {
 // check looks at what has been read and makes ready what may pass. What was ready before
 // has been written. Where the framing is wrong the flow ends: it is broken.
 func (f *flow) check() {
-	f.sent, f.ready = f.next, f.next
+	if f.keep == 0 {
+		f.sent, f.ready = f.next, f.next
+	}
 	for f.next < f.end && !f.body.Done() {
 		skip, take, err := f.body.Next(f.buf[f.next:f.end])
 		if err != nil {
@@ -252,7 +289,8 @@ func (f *flow) fill() (state, bool) {
 		}
 		return f.failed(err, needRead, failedRead), false
 	}
-	f.reused = true
+	f.reused, f.keep = true, 0
+	f.bulk = n >= smallFill
 	f.body.Skip(int64(n))
 	return 0, true
 }

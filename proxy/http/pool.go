@@ -1,6 +1,8 @@
 package http
 
 import (
+	"time"
+
 	"sidecar/internal/eventloop"
 	"sidecar/upstream"
 )
@@ -12,13 +14,15 @@ type pool struct {
 	endpoint *upstream.Endpoint
 	top      *link
 	idle     int
+	limit    idleLimit
 }
 
 // A link is a connection to an endpoint.
 type link struct {
 	conn       *eventloop.Conn
 	pool       *pool
-	next, prev *link // in the pool
+	next, prev *link         // in the pool
+	since      time.Duration // loop time at which it came into the pool
 }
 
 func (s *shard) pool(e *upstream.Endpoint) *pool {
@@ -41,13 +45,15 @@ func (s *shard) dropPool(e *upstream.Endpoint, gone bool) {
 	}
 }
 
-// get takes a connection that is not known to be of no use, or returns nil.
-func (p *pool) get() *link {
+// get takes a connection that is not known to be of no use, or returns nil. A request that
+// may be sent again takes what the loop believes to be good; for any other the kernel is asked,
+// which costs a call and leaves only what is under way on the network.
+func (p *pool) get(again bool) *link {
 	for p.top != nil {
 		k := p.top
 		p.unlink(k)
 		k.conn.Busy()
-		if !k.conn.Has(eventloop.Readable | eventloop.HalfClosed | eventloop.Broken) {
+		if !k.conn.Has(eventloop.Readable|eventloop.HalfClosed|eventloop.Broken) && (again || k.conn.Quiet()) {
 			k.conn.SetReadTimeout(0)
 			p.shard.requests.Reused.Add(1)
 			return k
@@ -65,7 +71,8 @@ func (p *pool) put(k *link) {
 		k.close()
 		return
 	}
-	k.conn.SetReadTimeout(s.proxy.UpstreamIdle)
+	k.since = s.loop.Now()
+	k.conn.SetReadTimeout(p.limit.at(k.since, s.proxy.UpstreamIdle))
 	if !k.idle() {
 		k.close()
 		return
@@ -117,6 +124,10 @@ func (k *link) idle() bool {
 func (k *link) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 	if why == eventloop.CauseReadable && k.idle() {
 		return
+	}
+	if why == eventloop.CauseReadable {
+		now := k.pool.shard.loop.Now()
+		k.pool.limit.observe(now, now-k.since)
 	}
 	k.pool.unlink(k)
 	k.close()

@@ -217,7 +217,7 @@ func TestRetiredEndpointLosesItsIdleConnections(t *testing.T) {
 	})
 }
 
-func TestStaleConnectionIsReplacedForSafeRequests(t *testing.T) {
+func TestStaleConnectionIsReplaced(t *testing.T) {
 	for _, c := range []struct {
 		name, request string
 		leave         func(*peer)
@@ -226,6 +226,10 @@ func TestStaleConnectionIsReplacedForSafeRequests(t *testing.T) {
 		{"reset", get, (*peer).reset},
 		{"HEAD", lines("HEAD / HTTP/1.1", "Host: a"), (*peer).close},
 		{"GET with a body", lines("GET / HTTP/1.1", "Host: a", "Content-Length: 3") + "abc", (*peer).close},
+		{"PUT", strings.Replace(post, "POST", "PUT", 1), (*peer).close},
+		{"POST with a key", strings.Replace(post, "Host", "Idempotency-Key: k\r\nHost", 1), (*peer).reset},
+		{"a body of 64 KiB", lines("PUT / HTTP/1.1", "Host: a", "Content-Length: 65536") + strings.Repeat("x", 65536), (*peer).close},
+		{"chunks with extensions", lines("PUT / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n", (*peer).close},
 		{"GET with chunks", lines("GET / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n", (*peer).close},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -249,7 +253,7 @@ func TestStaleConnectionIsReplacedForSafeRequests(t *testing.T) {
 }
 
 func TestStaleConnectionFailsOthers(t *testing.T) {
-	for _, request := range []string{post, strings.Replace(post, "POST", "PUT", 1), lines("GET / HTTP/1.1", "Host: a", "Content-Length: 100000") + strings.Repeat("x", 100000)} {
+	for _, request := range []string{post, lines("GET / HTTP/1.1", "Host: a", "Content-Length: 100000") + strings.Repeat("x", 100000)} {
 		o := newOrigin(t)
 		r := newRig(t, setup{origins: []string{o.addr}})
 		servers := park(r, o, 1)
@@ -257,9 +261,9 @@ func TestStaleConnectionFailsOthers(t *testing.T) {
 		c.say(request)
 		servers[0].hear(request)
 		servers[0].close()
-		c.wantOwn(502, "reset")
+		c.wantOwn(502, "idle-race")
 		o.untouched()
-		r.wantError(metrics.CauseReset)
+		r.wantError(metrics.CauseIdleRace)
 	}
 }
 

@@ -53,6 +53,7 @@ type Options struct {
 	Listener *metrics.Listener
 	Forward  Forwarding
 	Limits   h1.Limits
+	MaxBody  int64 // of a request, in bytes of data: 413; 0: no limit
 	Retry    Retry
 
 	HeadTimeout     time.Duration // for a client to send a request's head: 408
@@ -61,6 +62,7 @@ type Options struct {
 	RequestTimeout  time.Duration // from the request's last byte to the response's head: 504
 	UpstreamIdle    time.Duration // a connection in the pool
 	StreamIdle      time.Duration // a response's body in which nothing moves
+	CloseOnDown     bool          // cut the tunnels of an endpoint that is retired or marked down
 	PoolPerEndpoint int           // idle connections kept per endpoint and loop
 }
 

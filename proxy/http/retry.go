@@ -30,6 +30,8 @@ func (x *exchange) again(f *failure) bool {
 			x.attempts--
 			return true
 		}
+		f.cause = metrics.CauseIdleRace
+		f.text = "the endpoint closed an idle connection while the request was sent on it; it may have been processed or not"
 		return false
 	}
 	if x.attempts > p.Retry.Attempts || !p.Retry.covers(f.retry) {
@@ -59,11 +61,15 @@ func (r *Retry) covers(reason metrics.RetryReason) bool {
 	return false
 }
 
-// repeatable reports whether sending the request twice is the same as once: its method is
-// safe (RFC 9110 §9.2.1), and all of it is still here.
-func (x *exchange) repeatable() bool {
-	return x.req.MethodID.Safe() && x.out.whole()
+// idempotent reports whether sending the request twice is meant to be the same as once: by
+// its method (RFC 9110 §9.2.2), or because the client has given it a key by which the server
+// knows it again (Idempotency-Key).
+func (x *exchange) idempotent() bool {
+	return x.req.MethodID.Idempotent() || x.req.Seen.Has(h1.KindIdempotencyKey)
 }
+
+// repeatable reports whether the request may be sent again and all of it is still here.
+func (x *exchange) repeatable() bool { return x.idempotent() && x.out.kept() }
 
 // judge tells the endpoint's account what became of the attempt, and remembers not to try
 // it again while there is another one.

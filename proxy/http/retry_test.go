@@ -71,8 +71,10 @@ func TestResetOfAFreshConnection(t *testing.T) {
 		{lines("OPTIONS / HTTP/1.1", "Host: a"), "", true},
 		{post, "", false},
 		{post, lines("HTTP/1.1 100 Continue"), false},
-		{lines("PUT / HTTP/1.1", "Host: a", "Content-Length: 0"), "", false},
-		{lines("DELETE / HTTP/1.1", "Host: a"), "", false},
+		{lines("POST / HTTP/1.1", "Host: a", "Idempotency-Key: 1", "Content-Length: 3") + "abc", "", true},
+		{lines("PATCH / HTTP/1.1", "Host: a", "Content-Length: 3") + "abc", "", false},
+		{lines("PUT / HTTP/1.1", "Host: a", "Content-Length: 0"), "", true},
+		{lines("DELETE / HTTP/1.1", "Host: a"), "", true},
 		{lines("get / HTTP/1.1", "Host: a"), "", false},
 	} {
 		first, second := newOrigin(t), newOrigin(t)

@@ -26,9 +26,9 @@ type Body struct {
 	done     bool
 	response bool // faults are the instance's
 	state    chunkState
-	digits   uint8 // of the chunk size so far
 	fields   uint8 // in the trailer section so far
-	line     int32 // octets of the chunk's size line so far, or of the trailer section
+	extra    int32 // octets of the size line that are still to be dropped
+	line     int32 // octets of the chunk's size line, or of the trailer section so far
 	overhead int32 // framing in excess of what data justifies
 	left     int64 // data up to the next framing, or up to the end
 	seen     int64 // data so far
@@ -72,7 +72,7 @@ func (b *Body) Skip(n int64) {
 		b.done = b.left == 0
 	case Chunked:
 		if b.left -= n; b.left == 0 {
-			b.state = chunkDataCR
+			b.state = chunkDataEnd
 		}
 	}
 }
@@ -83,8 +83,9 @@ func (b *Body) Skip(n int64) {
 // never taken.
 //
 // Next takes all there is, over several calls if need be, with one exception:
-// an incomplete line of a trailer section is left alone (skip and take are 0),
-// to be presented again, with more behind it, at most MaxTrailerLine octets.
+// an incomplete line of a chunked body's framing or trailer section is left
+// alone (skip and take are 0), to be presented again, with more behind it, at
+// most MaxTrailerLine octets.
 //
 // An error is an *Error; skip and take then tell what precedes the mistake. The
 // message cannot be completed any more.

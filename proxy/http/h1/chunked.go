@@ -1,22 +1,21 @@
 package h1
 
-import "math"
-
 // chunkState is what a chunked body expects next (RFC 9112 §7.1).
 type chunkState uint8
 
 const (
-	chunkSize      chunkState = iota // the first digit of a size
-	chunkDigits                      // more digits, or what follows them
-	chunkSizeLF                      // LF behind the size line
+	chunkSize      chunkState = iota // a size line
+	chunkExtension                   // extra octets of it, which are dropped
+	chunkSizeEnd                     // CRLF behind them
 	chunkData                        // left octets of data
-	chunkDataCR                      // CR behind data
-	chunkDataLF                      // LF behind that
+	chunkDataEnd                     // CRLF behind data
 	chunkTrailer                     // a trailer line, or the empty line
-	chunkExtension                   // this state and all behind it: see extension.go
 )
 
 const (
+	// maxChunkSize is above all sizes: no chunk is that large, and there are
+	// readers with no room for the number, or for what they add to it.
+	maxChunkSize = 1 << 62
 	// maxChunkDigits bounds a size with its leading zeros.
 	maxChunkDigits = 16
 	// maxChunkLine bounds a size line with its extensions.
@@ -30,18 +29,19 @@ const (
 // nextChunked is Next for a chunked body. The state tells in advance whether
 // the octets it takes are passed on, so that a run ends where that changes.
 // The run to take always ends at i, and what is before it in p is to be
-// skipped.
+// skipped. Lines are taken whole or not at all: what has passed of a message
+// that breaks off in one must not look like another line.
 func (b *Body) nextChunked(p []byte) (skip, take int, f *fault) {
 	i := 0
 	for i < len(p) && !b.done {
 		var n int
 		pass := !b.Decode
-		switch {
-		case b.state == chunkData:
+		switch b.state {
+		case chunkData:
 			pass = true
 			n = int(min(b.left, int64(len(p)-i)))
 			b.Skip(int64(n))
-		case b.state == chunkTrailer:
+		case chunkTrailer:
 			var drop bool
 			if n, drop, f = b.peekTrailer(p[i:]); f != nil || n == 0 {
 				return i - take, take, f
@@ -50,20 +50,16 @@ func (b *Body) nextChunked(p []byte) (skip, take int, f *fault) {
 				return i - take, take, nil
 			}
 			b.takeTrailer(n)
-		case b.state >= chunkExtension:
-			if take > 0 {
-				return i - take, take, nil
-			}
-			pass = false
-			n, f = b.extension(p[i:])
 		default:
+			if b.state == chunkExtension {
+				pass = false
+			}
 			if !pass && take > 0 {
 				return i - take, take, nil
 			}
-			n, f = b.frame(p[i:])
-		}
-		if f != nil {
-			return i - take, take, f
+			if n, f = b.frame(p[i:]); f != nil || n == 0 {
+				return i - take, take, f
+			}
 		}
 		i += n
 		if pass {
@@ -73,51 +69,82 @@ func (b *Body) nextChunked(p []byte) (skip, take int, f *fault) {
 	return i - take, take, nil
 }
 
-// frame takes a size or a line end, and returns how many octets it has.
-func (b *Body) frame(p []byte) (int, *fault) {
-	for i, c := range p {
-		switch b.state {
-		case chunkSize:
-			if !is(c, charHex) {
-				return 0, faultChunkSize
-			}
-			b.left, b.digits, b.line = hex(c), 1, 1
-			b.state = chunkDigits
-		case chunkDigits:
-			b.line++
-			switch {
-			case is(c, charHex):
-				if b.digits == maxChunkDigits || b.left > math.MaxInt64>>4 {
-					return 0, faultChunkHuge
-				}
-				b.left = b.left<<4 | hex(c)
-				b.digits++
-			case c == '\r':
-				b.state = chunkSizeLF
-			case c == ';' || isSpace(c):
-				b.state = chunkExtension
-				return i, nil
-			default:
-				return 0, faultChunkSize
-			}
-		case chunkSizeLF:
-			if c != '\n' {
-				return 0, faultChunkSize
-			}
-			return i + 1, b.endSize()
-		case chunkDataCR:
-			if c != '\r' {
-				return 0, faultChunkEnd
-			}
-			b.state = chunkDataLF
-		case chunkDataLF:
-			if c != '\n' {
-				return 0, faultChunkEnd
-			}
-			b.state = chunkSize
+// frame takes a size line, a part of one, or a line end, and returns how many
+// octets it has, 0 if it is incomplete.
+func (b *Body) frame(p []byte) (n int, f *fault) {
+	switch b.state {
+	case chunkDataEnd:
+		if n, f = lineEnd(p, faultChunkEnd); n == 0 {
+			return 0, f
+		}
+		if b.state = chunkSize; len(p) == n {
+			return n, nil
+		}
+		size, f := b.sizeLine(p[n:])
+		return n + size, f
+	case chunkExtension:
+		n = min(int(b.extra), len(p))
+		if b.extra -= int32(n); b.extra == 0 {
+			b.state = chunkSizeEnd
+		}
+		return n, nil
+	case chunkSizeEnd:
+		if n, f = lineEnd(p, faultChunkSize); n > 0 {
+			f = b.endSize()
+		}
+		return n, f
+	}
+	return b.sizeLine(p)
+}
+
+// lineEnd takes CRLF.
+func lineEnd(p []byte, mistake *fault) (int, *fault) {
+	switch {
+	case p[0] != '\r' || len(p) > 1 && p[1] != '\n':
+		return 0, mistake
+	case len(p) == 1:
+		return 0, nil
+	}
+	return len("\r\n"), nil
+}
+
+// sizeLine takes a size line, of one with extensions only the size.
+func (b *Body) sizeLine(p []byte) (int, *fault) {
+	size, digits := int64(0), 0
+	for digits < len(p) && is(p[digits], charHex) {
+		if digits == maxChunkDigits || size >= maxChunkSize>>4 {
+			return 0, faultChunkHuge
+		}
+		size = size<<4 | hex(p[digits])
+		digits++
+	}
+	if digits == 0 {
+		return 0, faultChunkSize
+	}
+	extra := 0
+	if digits < len(p) && p[digits] != '\r' {
+		var f *fault
+		if c := p[digits]; c != ';' && !isSpace(c) {
+			return 0, faultChunkSize
+		}
+		if extra, f = extension(p[digits:]); f != nil {
+			return 0, f
 		}
 	}
-	return len(p), nil
+	end := digits + extra
+	if end == len(p) {
+		return 0, nil
+	}
+	if end+1 >= len(p) || p[end+1] != '\n' {
+		_, f := lineEnd(p[end:], faultChunkSize)
+		return 0, f
+	}
+	b.left, b.line, b.extra = size, int32(end), int32(extra)
+	if extra > 0 {
+		b.state = chunkExtension
+		return digits, nil
+	}
+	return end + len("\r\n"), b.endSize()
 }
 
 // endSize is called behind a size line.
