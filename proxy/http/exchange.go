@@ -220,6 +220,7 @@ func (x *exchange) grow(b []byte, used int) []byte {
 // forward sends the request on and the response back, and tries again where that is right.
 func (x *exchange) forward() {
 	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
+	x.out.limit = x.shard.proxy.MaxBody
 	if x.idempotent() && x.req.Body.Kind != h1.NoBody {
 		x.out.keep = x.first + keepBody
 	}

@@ -101,11 +101,15 @@ func clientFailure(err error) *failure {
 
 func requestFailure(bad *h1.Error) *failure {
 	f := &failure{cause: metrics.CauseBadRequest, status: bad.Status, text: bad.Text, err: bad}
-	if bad.Status == http.StatusRequestHeaderFieldsTooLarge || bad.Status == http.StatusRequestURITooLong {
+	switch bad.Status {
+	case http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestURITooLong, http.StatusRequestEntityTooLarge:
 		f.cause = metrics.CauseTooLarge
 	}
 	return f
 }
+
+// errBodyTooLarge is the limit that h1 does not know.
+var errBodyTooLarge = &h1.Error{Status: http.StatusRequestEntityTooLarge, Cause: "body-too-large", Text: "the request's body is larger than allowed"}
 
 // unavailable is for when there is no endpoint to try.
 func unavailable(err error) *failure {

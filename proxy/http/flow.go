@@ -47,10 +47,11 @@ type flow struct {
 	ready    int
 	next     int
 	end      int
-	keep     int  // up to this size the buffer grows, so that the message can be sent again
-	bulk     bool // the source fills the buffer at each read
-	encode   bool // write chunks: the source delimits the body by its end
-	reused   bool // bytes that have been written are gone from buf
+	limit    int64 // bytes of data that the message may have, 0: any number
+	keep     int   // up to this size the buffer grows, so that the message can be sent again
+	bulk     bool  // the source fills the buffer at each read
+	encode   bool  // write chunks: the source delimits the body by its end
+	reused   bool  // bytes that have been written are gone from buf
 	pipe     *eventloop.Pipe
 	spill    []byte // for what was not written of a head that is not its own
 	written  int64
@@ -254,8 +255,17 @@ func (f *flow) check() {
 		f.ready += take
 		f.next = from + take
 	}
+	f.measure()
 	if f.encode && f.sent < f.ready {
 		f.wrap()
+	}
+}
+
+// measure breaks a flow that has become too large. Nothing of what is too much has been
+// passed on.
+func (f *flow) measure() {
+	if f.limit > 0 && f.body.Seen() > f.limit {
+		f.err, f.broken = errBodyTooLarge, true
 	}
 }
 
@@ -292,6 +302,7 @@ func (f *flow) fill() (state, bool) {
 	f.reused, f.keep = true, 0
 	f.bulk = n >= smallFill
 	f.body.Skip(int64(n))
+	f.measure()
 	return 0, true
 }
 

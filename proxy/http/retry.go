@@ -126,6 +126,9 @@ func (x *exchange) refuse() *failure {
 		return &failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the method is not forwarded", err: fmt.Errorf("method %s", x.req.Method)}
 	}
+	if limit := x.shard.proxy.MaxBody; limit > 0 && x.req.Body.Kind == h1.Length && x.req.Body.Remaining() > limit {
+		return requestFailure(errBodyTooLarge)
+	}
 	if n, ok := x.req.MaxForwards(); ok && n == 0 {
 		return &failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the request is for the sidecar itself", err: errors.New("Max-Forwards is 0")}
