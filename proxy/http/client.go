@@ -1,6 +1,9 @@
 package http
 
-import "sidecar/internal/eventloop"
+import (
+	"sidecar/internal/eventloop"
+	"sidecar/upstream"
+)
 
 // A client is a client's connection. There may be very many that wait for a request, so
 // what a request needs is in its exchange.
@@ -8,7 +11,8 @@ type client struct {
 	shard      *shard
 	conn       *eventloop.Conn
 	next, prev *client
-	busy       bool // a task serves it
+	tunnel     *upstream.Endpoint // what it is connected with for good, or nil
+	busy       bool               // a task serves it
 }
 
 // await leaves the connection idle until there is something to read.

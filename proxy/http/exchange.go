@@ -1,6 +1,7 @@
 package http
 
 import (
+	"net/http"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -134,7 +135,7 @@ func (x *exchange) take() {
 // has been made from it, and if nothing else is in it, it would only push what others use
 // out of the processor's caches.
 func (x *exchange) shelve() {
-	if x.in != nil && x.req.Body.Kind == h1.NoBody && x.out.next == x.out.end {
+	if x.in != nil && x.req.Body.Kind == h1.NoBody && x.out.next == x.out.end && !x.req.Upgrade {
 		x.shard.loop.Release(x.in)
 		x.in, x.first = nil, 0
 		x.out.empty()
@@ -156,7 +157,7 @@ func (x *exchange) serve() bool {
 		x.in, x.r, x.w = x.out.buf, x.out.next, x.out.end
 	}
 	x.bound(0, 0)
-	if x.last && x.begun {
+	if x.last && x.begun && x.status != http.StatusSwitchingProtocols {
 		x.linger()
 	}
 	return !x.last
@@ -257,6 +258,9 @@ func (x *exchange) attempt() *failure {
 	if f := x.unwanted(); f != nil {
 		return f
 	}
+	if x.resp.Status == http.StatusSwitchingProtocols {
+		return x.open()
+	}
 	if f := x.answer(); f != nil {
 		return f
 	}
@@ -350,9 +354,9 @@ func (x *exchange) letGo() {
 	}
 	x.lease.Release()
 	x.lease = upstream.Lease{}
+	x.shard.requests.BytesOut.Add(uint64(x.back.written))
+	x.back.written = 0
 	if x.ub != nil {
-		x.shard.requests.BytesOut.Add(uint64(x.back.written))
-		x.back.written = 0
 		x.shard.loop.Release(x.ub)
 		x.ub = nil
 	}

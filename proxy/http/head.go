@@ -1,6 +1,7 @@
 package http
 
 import (
+	"net/http"
 	"strconv"
 
 	"sidecar/proxy/http/h1"
@@ -52,6 +53,9 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	}
 	if r.Body.Kind == h1.Chunked {
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if r.Upgrade {
+		out = appendUpgrade(out, &r.Head)
 	}
 	if r.Trailers {
 		out = append(out, "TE: trailers\r\nConnection: TE\r\n"...)
@@ -115,7 +119,10 @@ func (x *exchange) appendResponse(out []byte) []byte {
 	case r.Body.Kind == h1.Chunked && !x.back.body.Decode, x.back.encode:
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if r.Status >= 200 {
+	switch {
+	case r.Status == http.StatusSwitchingProtocols:
+		out = appendUpgrade(out, &r.Head)
+	case r.Status >= 200:
 		out = x.appendConnection(out)
 	}
 	if r.Minor == 0 {

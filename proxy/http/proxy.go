@@ -104,7 +104,11 @@ func (p *Proxy) onEvent(e upstream.Event) {
 		return
 	}
 	p.group.Each(func(l *eventloop.Loop) {
-		p.shards[l.Index()].dropPool(e.Endpoint, e.Kind == upstream.Retired)
+		s := p.shards[l.Index()]
+		s.dropPool(e.Endpoint, e.Kind == upstream.Retired)
+		if p.CloseOnDown {
+			s.cutTunnels(e.Endpoint)
+		}
 	})
 }
 

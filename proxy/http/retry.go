@@ -103,6 +103,9 @@ func (x *exchange) unwanted() *failure {
 	status := x.resp.Status
 	retry := &x.shard.proxy.Retry
 	if status == http.StatusSwitchingProtocols {
+		if x.switches() {
+			return nil
+		}
 		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
 	}
 	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {

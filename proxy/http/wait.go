@@ -9,7 +9,24 @@ import (
 
 // wait parks until one of the flows can move, or the client is gone.
 func (x *exchange) wait(out, back state) *failure {
-	var client, up eventloop.Events
+	client, up := wants(out, back)
+	if out == unfinished || back == unfinished {
+		x.bound(0, 0)
+	} else {
+		x.bound(client, up)
+		if err := x.park(-1, client, up); err != nil {
+			return clientFailure(err)
+		}
+	}
+	if x.conn.Has(eventloop.Broken) && client&eventloop.Readable == 0 {
+		return clientFailure(x.gone())
+	}
+	return nil
+}
+
+// wants says what has to happen on the client's connection and on the endpoint's for flows
+// in these states to go on.
+func wants(out, back state) (client, up eventloop.Events) {
 	switch out {
 	case needRead:
 		client |= eventloop.Readable
@@ -22,28 +39,17 @@ func (x *exchange) wait(out, back state) *failure {
 	case needWrite:
 		client |= eventloop.Writable
 	}
-	if out == unfinished || back == unfinished {
-		x.bound(0, 0)
-	} else {
-		x.bound(client, up)
-		if err := x.park(client, up); err != nil {
-			return clientFailure(err)
-		}
-	}
-	if x.conn.Has(eventloop.Broken) && client&eventloop.Readable == 0 {
-		return clientFailure(x.gone())
-	}
-	return nil
+	return client, up
 }
 
-// park waits for events. The client is waited for in any case, since it may go away. The
+// park waits for events, for limit at most unless that is negative. The client is waited for in any case, since it may go away. The
 // endpoint's connection is not: one that is broken while nobody wants anything of it would
 // end each wait at once.
-func (x *exchange) park(client, up eventloop.Events) error {
+func (x *exchange) park(limit time.Duration, client, up eventloop.Events) error {
 	if up == 0 {
-		return x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client})
+		return x.task.Wait(limit, eventloop.Interest{Conn: x.conn, Events: client})
 	}
-	return x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up})
+	return x.task.Wait(limit, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up})
 }
 
 // gone says why the client's connection is broken: it went away, or we have cut it.

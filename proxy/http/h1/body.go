@@ -28,7 +28,7 @@ type Body struct {
 	state    chunkState
 	fields   uint8 // in the trailer section so far
 	extra    int32 // octets of the size line that are still to be dropped
-	line     int32 // octets of the chunk's size line, or of the trailer section so far
+	trailer  int32 // octets of the trailer section so far
 	overhead int32 // framing in excess of what data justifies
 	left     int64 // data up to the next framing, or up to the end
 	seen     int64 // data so far

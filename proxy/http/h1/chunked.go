@@ -90,7 +90,7 @@ func (b *Body) frame(p []byte) (n int, f *fault) {
 		return n, nil
 	case chunkSizeEnd:
 		if n, f = lineEnd(p, faultChunkSize); n > 0 {
-			f = b.endSize()
+			b.endSize()
 		}
 		return n, f
 	}
@@ -139,27 +139,28 @@ func (b *Body) sizeLine(p []byte) (int, *fault) {
 		_, f := lineEnd(p[end:], faultChunkSize)
 		return 0, f
 	}
-	b.left, b.line, b.extra = size, int32(end), int32(extra)
+	if size > 0 {
+		over := int64(b.overhead) + int64(end) - freeOverhead - size
+		if over > maxOverhead {
+			return 0, faultChunkOverhead
+		}
+		b.overhead = int32(max(over, 0))
+	}
+	b.left, b.extra = size, int32(extra)
 	if extra > 0 {
 		b.state = chunkExtension
 		return digits, nil
 	}
-	return end + len("\r\n"), b.endSize()
+	b.endSize()
+	return end + len("\r\n"), nil
 }
 
 // endSize is called behind a size line.
-func (b *Body) endSize() *fault {
-	if b.left == 0 {
-		b.state, b.line = chunkTrailer, 0
-		return nil
-	}
+func (b *Body) endSize() {
 	b.state = chunkData
-	over := int64(b.overhead) + int64(b.line) - freeOverhead - b.left
-	if over > maxOverhead {
-		return faultChunkOverhead
+	if b.left == 0 {
+		b.state = chunkTrailer
 	}
-	b.overhead = int32(max(over, 0))
-	return nil
 }
 
 // hex returns the value of a HEXDIG.

@@ -59,10 +59,9 @@ func (h *Head) readOptions(value []byte) (nominations int) {
 	return nominations
 }
 
-// dropNominated marks the fields that Connection names. Host and
-// Content-Length are not taken out by it: a sender must not name them (RFC
-// 9110 §7.6.1), and the message would become another without them. It cannot
-// take out what the proxy adds either, since that is written afterwards.
+// dropNominated marks the fields that Connection names, but for the essential
+// ones. It cannot take out what the proxy adds either, since that is written
+// afterwards.
 func (h *Head) dropNominated() {
 	for i := h.Find(KindConnection); i >= 0; i = h.next(i, KindConnection) {
 		for rest := h.Value(i); len(rest) > 0; {
@@ -78,8 +77,7 @@ func (h *Head) dropNominated() {
 // dropNamed keeps all fields of that name from passing.
 func (h *Head) dropNamed(name []byte) {
 	for i := range h.Fields {
-		k := h.Fields[i].Kind
-		if k != KindHost && k != KindContentLength && equalTokens(h.Name(i), name) {
+		if !essential.Has(h.Fields[i].Kind) && equalTokens(h.Name(i), name) {
 			h.drop(i)
 		}
 	}

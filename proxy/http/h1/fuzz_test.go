@@ -157,3 +157,82 @@ func FuzzChunked(f *testing.F) {
 		}
 	})
 }
+
+// requestStreams are the tables' requests, alone and in a row with others.
+func requestStreams() (streams []string) {
+	for _, head := range requestHeads() {
+		streams = append(streams, head+wrkRequest, get("Content-Length: 5")+"hello"+head+"5\r\nhello\r\n0\r\n\r\n"+curlRequest)
+	}
+	for _, tc := range chunkedBodies {
+		if len(tc.in) < 3000 {
+			streams = append(streams, wrkRequest+get("Transfer-Encoding: chunked")+tc.in+wrkRequest)
+		}
+	}
+	return streams
+}
+
+// responseStreams are the same for responses.
+func responseStreams() (streams []string) {
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, head := range responseHeads() {
+		if len(head) < 3000 {
+			streams = append(streams, head+nginxResponse, "HTTP/1.1 103 Early Hints\r\nX-A: 1\r\n\r\n"+head+"5\r\nhello\r\n0\r\n\r\n"+nginxResponse)
+		}
+	}
+	for _, tc := range chunkedBodies {
+		if len(tc.in) < 3000 {
+			streams = append(streams, chunked+tc.in+chunked+tc.in)
+		}
+	}
+	return streams
+}
+
+// FuzzForwardRequests: what comes in as one request goes out as one, for an
+// independent parser too, with the same body; what breaks off does not become
+// a complete one; a second proxy in a row changes nothing more.
+func FuzzForwardRequests(f *testing.F) {
+	for i, s := range requestStreams() {
+		f.Add([]byte(s), uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
+		checkRequests(t, string(in), int(size)+1)
+	})
+}
+
+// methodsOf turns octets into the methods of requests in a row.
+func methodsOf(octets []byte) (methods []Method) {
+	for _, c := range octets {
+		methods = append(methods, [...]Method{MethodGet, MethodGet, MethodHead, MethodPost}[c%4])
+	}
+	return methods
+}
+
+// FuzzForwardResponses is FuzzForwardRequests for responses, to a client that
+// speaks HTTP/1.1 or HTTP/1.0.
+func FuzzForwardResponses(f *testing.F) {
+	for i, s := range responseStreams() {
+		f.Add([]byte(s), []byte{byte(i), 0, 1, 2}, uint8(i), i%7 == 0)
+	}
+	f.Fuzz(func(t *testing.T, in, methods []byte, size uint8, old bool) {
+		checkResponses(t, string(in), methodsOf(methods), int(size)+1, old)
+	})
+}
+
+// FuzzDifferential: where both this package and net/http accept a message of
+// the stream that comes in, it is the same for both, and ends at the same
+// place.
+func FuzzDifferential(f *testing.F) {
+	for _, s := range requestStreams() {
+		f.Add([]byte(s), []byte(nil))
+	}
+	for i, s := range responseStreams() {
+		f.Add([]byte(s), []byte{byte(i), 0, 1})
+	}
+	f.Fuzz(func(t *testing.T, in, methods []byte) {
+		if len(methods) == 0 {
+			differRequests(t, string(in))
+			return
+		}
+		differResponses(t, string(in), methodsOf(methods))
+	})
+}

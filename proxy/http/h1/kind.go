@@ -68,6 +68,11 @@ const (
 	hopKinds KindSet = 1<<KindConnection | 1<<KindKeepAlive | 1<<KindProxyConnection |
 		1<<KindTE | 1<<KindTransferEncoding | 1<<KindUpgrade | 1<<KindHTTP2Settings
 
+	// essential kinds pass even if Connection names them: a sender must not
+	// (RFC 9110 §7.6.1), and the message would become another without them, or
+	// wait for a 100 that nobody is asked for.
+	essential KindSet = 1<<KindHost | 1<<KindContentLength | 1<<KindExpect
+
 	// untrailable kinds must not be taken from a trailer section: framing,
 	// routing, request modifiers, authentication and content format (RFC 9110
 	// §6.5.1), and what the proxy itself vouches for.

@@ -24,7 +24,8 @@ type Request struct {
 	// Host field, or empty (in HTTP/1.0 only). Authority also replaces the Host
 	// field's value, as it must in a proxy (RFC 9112 §3.2.2).
 	Host []byte
-	// HostAt is the index of the Host field, or -1 (in HTTP/1.0 only).
+	// HostAt is the index of the Host field, or -1 if there is none or an empty
+	// one, which does not pass then (in HTTP/1.0 only).
 	HostAt int
 	// ExpectContinue says that the client waits for 100 before it sends its
 	// body (RFC 9110 §10.1.1). HTTP/1.0 knows no expectations; there, and where
@@ -253,8 +254,8 @@ func (r *Request) finish() *fault {
 
 // host checks the Host field: one and not empty in HTTP/1.1, at most one in
 // HTTP/1.0 (RFC 9112 §3.2). An empty one stands for a target without
-// authority, and http has none such. If the target has an authority, that
-// counts (§3.3).
+// authority, and http has none such: in HTTP/1.0 it counts as none. If the
+// target has an authority, that counts (§3.3).
 func (r *Request) host() *fault {
 	r.HostAt = r.Find(KindHost)
 	if r.HostAt < 0 {
@@ -276,8 +277,12 @@ func (r *Request) host() *fault {
 		r.setValue(r.HostAt, r.Authority)
 		return nil
 	}
-	if len(value) == 0 && r.Minor > 0 {
-		return faultHost
+	if len(value) == 0 {
+		if r.Minor > 0 {
+			return faultHost
+		}
+		r.drop(r.HostAt)
+		r.HostAt = -1
 	}
 	r.Host = value
 	return nil
@@ -295,20 +300,24 @@ func (r *Request) MaxForwards() (n int64, ok bool) {
 
 // expect checks the expectations (RFC 9110 §10.1.1).
 func (r *Request) expect() *fault {
-	pass := r.Minor > 0 && r.Body.Kind != NoBody
+	pass, expects := r.Minor > 0 && r.Body.Kind != NoBody, false
 	for i := r.Find(KindExpect); i >= 0; i = r.next(i, KindExpect) {
 		if r.Minor > 0 {
 			for rest := r.Value(i); len(rest) > 0; {
 				var e []byte
-				if e, rest = element(rest); len(e) > 0 && !equalFold(e, "100-continue") {
+				if e, rest = element(rest); len(e) == 0 {
+					continue
+				}
+				if !equalFold(e, "100-continue") {
 					return faultExpectation
 				}
+				expects = true
 			}
 		}
 		if !pass {
 			r.drop(i)
 		}
 	}
-	r.ExpectContinue = pass
+	r.ExpectContinue = pass && expects
 	return nil
 }

@@ -26,7 +26,7 @@ func (b *Body) peekTrailer(p []byte) (n int, drop bool, f *fault) {
 		return 0, false, faultTrailer
 	}
 	n = end + 1
-	if int(b.line)+n > maxTrailer {
+	if int(b.trailer)+n > maxTrailer {
 		return 0, false, faultTrailerLarge
 	}
 	line := p[:end-1]
@@ -49,6 +49,6 @@ func (b *Body) takeTrailer(n int) {
 		b.done = true
 		return
 	}
-	b.line += int32(n)
+	b.trailer += int32(n)
 	b.fields++
 }
