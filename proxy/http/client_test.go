@@ -282,12 +282,28 @@ func TestHalfClosedClientGetsItsAnswer(t *testing.T) {
 	c.closeWrite()
 	s := o.accept()
 	s.hear(post)
-	r.pass(10 * time.Millisecond)
+	still := lines("HTTP/1.1 100 Continue") // it is asked whether it is there, RFC 9110 §15.2
+	c.hear(still)
 	s.say(ok)
 	s.hear(get)
+	c.hear(ok + still)
 	s.say(ok)
-	c.hear(ok + ok)
+	c.hear(ok)
 	c.end()
+}
+
+func TestClientThatHasClosedCancelsTheRequest(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}})
+	c := r.dial()
+	c.say(get)
+	s := o.accept()
+	s.hear(get)
+	c.close()
+	s.gone()
+	if n := r.outcomes(); n.Failures() != 0 {
+		t.Errorf("it counts against the endpoint: %+v", n)
+	}
 }
 
 func TestClientGoneCancelsTheRequest(t *testing.T) {

@@ -37,6 +37,7 @@ func (x *exchange) converse() *failure {
 		}
 		if out == finished {
 			x.shelve()
+			x.probe()
 		}
 		if f := x.wait(out, needRead); f != nil {
 			return f

@@ -53,6 +53,7 @@ type exchange struct {
 	previous *failure // of the attempt before
 	attempts int
 	fresh    bool // do not take connections from the pool any more
+	probed   bool // the client has been asked whether it is still there
 	begun    bool // bytes of a final response have gone to the client
 	last     bool // the client's connection is closed behind this exchange
 	status   int
@@ -165,7 +166,7 @@ func (x *exchange) serve() bool {
 
 func (x *exchange) reset() {
 	x.req.Reset()
-	x.complete, x.fresh, x.begun, x.last, x.heard = false, false, false, false, false
+	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
 	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
 	x.tried = x.tried[:0]
 	x.out.reset()

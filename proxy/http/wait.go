@@ -10,6 +10,9 @@ import (
 // wait parks until one of the flows can move, or the client is gone.
 func (x *exchange) wait(out, back state) *failure {
 	client, up := wants(out, back)
+	if x.mayProbe() && out == finished && !x.conn.Has(eventloop.HalfClosed) {
+		client |= eventloop.HalfClosed
+	}
 	if out == unfinished || back == unfinished {
 		x.bound(0, 0)
 	} else {
@@ -51,6 +54,25 @@ func (x *exchange) park(limit time.Duration, client, up eventloop.Events) error 
 	}
 	return x.task.Wait(limit, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up})
 }
+
+// mayProbe reports whether an end that the client sends while the endpoint thinks is looked
+// into: see probe.
+func (x *exchange) mayProbe() bool { return !x.begun && !x.probed && x.req.Minor > 0 }
+
+// probe finds out whether a client that has said it will send no more is still there. Its end
+// looks the same whether it waits for the answer, which it shall get then, or has closed the
+// connection, and then the endpoint works for nobody. An interim response settles it: who
+// waits has to pass over any number of these (RFC 9110 §15.2), and for who is gone the
+// kernel answers with a reset, which ends the exchange.
+func (x *exchange) probe() {
+	if x.mayProbe() && x.conn.Has(eventloop.HalfClosed) {
+		x.probed = true
+		n, _ := x.conn.TryWrite(stillThere)
+		x.shard.requests.BytesOut.Add(uint64(n))
+	}
+}
+
+var stillThere = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // gone says why the client's connection is broken: it went away, or we have cut it.
 func (x *exchange) gone() error {

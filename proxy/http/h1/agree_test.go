@@ -51,7 +51,7 @@ func agreeableFields(h *Head) bool {
 // compared leaves out the fields that net/http takes out or adds.
 func compared(name string) bool {
 	switch name {
-	case "Cache-Control", "Connection", "Content-Length", "Host", "Transfer-Encoding":
+	case "Cache-Control", "Connection", "Content-Length", "Host", "Trailer", "Transfer-Encoding":
 		return false
 	}
 	return true
@@ -86,20 +86,47 @@ func ourFields(h *Head) (lines []string) {
 func agreeOnRequest(t testing.TB, text string) {
 	t.Helper()
 	var r Request
+	if n, err := r.Parse([]byte(text), nil); n > 0 && err == nil && agreeable(&r) {
+		compareRequest(t, text, true)
+	}
+}
+
+// differRequests compares the requests that text begins with as long as both
+// accept them.
+func differRequests(t testing.TB, text string) {
+	t.Helper()
+	for ok := true; ok; {
+		text, ok = compareRequest(t, text, false)
+	}
+}
+
+// compareRequest parses text by both, and compares what they accept both; must
+// says that net/http has to accept what this package does. It returns what
+// follows a request that is complete.
+func compareRequest(t testing.TB, text string, must bool) (rest string, ok bool) {
+	t.Helper()
+	var r Request
 	n, err := r.Parse([]byte(text), nil)
-	if n == 0 || err != nil || !agreeable(&r) {
-		return
+	if n == 0 || err != nil {
+		return "", false
 	}
 	text = text[Blank([]byte(text)):]
 	n -= r.method // the empty lines
 	br := bufio.NewReaderSize(strings.NewReader(text), max(len(text), 1<<16))
 	q, err := http.ReadRequest(br)
 	if err != nil {
-		t.Fatalf("%q is refused by net/http: %v", text, err)
+		if must {
+			t.Fatalf("%q is refused by net/http: %v", text, err)
+		}
+		return "", false
+	}
+	host := string(r.Host)
+	if bytes.IndexByte(r.Authority, '%') >= 0 {
+		host = q.Host
 	}
 	length := map[BodyKind]int64{NoBody: 0, Chunked: -1, Length: r.Body.Remaining()}[r.Body.Kind]
 	switch {
-	case q.Method != string(r.Method), q.RequestURI != string(r.Target), q.Host != string(r.Host):
+	case q.Method != string(r.Method), q.RequestURI != string(r.Target), q.Host != host:
 		t.Fatalf("%q: %q %q for %q, net/http has %q %q for %q", text, r.Method, r.Target, r.Host, q.Method, q.RequestURI, q.Host)
 	case q.ContentLength != length || (len(q.TransferEncoding) > 0) != (r.Body.Kind == Chunked):
 		t.Fatalf("%q: length %d, net/http has %d, %q", text, length, q.ContentLength, q.TransferEncoding)
@@ -107,20 +134,48 @@ func agreeOnRequest(t testing.TB, text string) {
 	if ours, theirs := ourFields(&r.Head), netFields(q.Header); !slices.Equal(ours, theirs) {
 		t.Fatalf("%q: %q, net/http has %q", text, ours, theirs)
 	}
-	agreeOnBody(t, r.Body, text, n, br, q.Body)
+	return agreeOnBody(t, r.Body, text, n, br, q.Body)
 }
 
-func agreeOnResponse(t testing.TB, text string, method Method, name string) {
+var methodNames = map[Method]string{MethodGet: "GET", MethodHead: "HEAD", MethodPost: "POST", MethodConnect: "CONNECT"}
+
+func agreeOnResponse(t testing.TB, text string, method Method) {
+	t.Helper()
+	var r Response
+	if n, err := r.Parse([]byte(text), method, nil); n > 0 && err == nil && agreeableFields(&r.Head) {
+		compareResponse(t, text, method, true)
+	}
+}
+
+// differResponses is differRequests for the responses to the given methods.
+func differResponses(t testing.TB, text string, methods []Method) {
+	t.Helper()
+	for _, m := range methods {
+		interim := true
+		for interim {
+			var ok bool
+			if text, interim, ok = compareResponse(t, text, m, false); !ok {
+				return
+			}
+		}
+	}
+}
+
+// compareResponse is compareRequest for a response to method.
+func compareResponse(t testing.TB, text string, method Method, must bool) (rest string, interim, ok bool) {
 	t.Helper()
 	var r Response
 	n, err := r.Parse([]byte(text), method, nil)
-	if n == 0 || err != nil || !agreeableFields(&r.Head) {
-		return
+	if n == 0 || err != nil {
+		return "", false, false
 	}
 	br := bufio.NewReaderSize(strings.NewReader(text), max(len(text), 1<<16))
-	q, err := http.ReadResponse(br, &http.Request{Method: name})
+	q, err := http.ReadResponse(br, &http.Request{Method: methodNames[method]})
 	if err != nil {
-		t.Fatalf("%q is refused by net/http: %v", text, err)
+		if must {
+			t.Fatalf("%q is refused by net/http: %v", text, err)
+		}
+		return "", false, false
 	}
 	reason, _ := strings.CutPrefix(strings.TrimLeft(q.Status, " ")[3:], " ")
 	if q.StatusCode != r.Status || reason != strings.TrimRight(strings.TrimLeft(string(r.Reason), " "), " \t") && reason != string(r.Reason) {
@@ -129,14 +184,17 @@ func agreeOnResponse(t testing.TB, text string, method Method, name string) {
 	if ours, theirs := ourFields(&r.Head), netFields(q.Header); !slices.Equal(ours, theirs) {
 		t.Fatalf("%q: %q, net/http has %q", text, ours, theirs)
 	}
-	if method != MethodConnect { // a tunnel is a body for net/http
-		agreeOnBody(t, r.Body, text, n, br, q.Body)
+	if method == MethodConnect { // a tunnel is a body for net/http
+		return "", false, false
 	}
+	rest, ok = agreeOnBody(t, r.Body, text, n, br, q.Body)
+	return rest, r.Interim(), ok
 }
 
 // agreeOnBody compares the data and where the body ends. What passes raw must
-// mean the same to net/http as well.
-func agreeOnBody(t testing.TB, b Body, text string, n int, br *bufio.Reader, theirs io.Reader) {
+// mean the same to net/http as well. It returns what follows the body, if that
+// is complete.
+func agreeOnBody(t testing.TB, b Body, text string, n int, br *bufio.Reader, theirs io.Reader) (rest string, ok bool) {
 	t.Helper()
 	raw := b
 	b.Decode = true
@@ -145,12 +203,12 @@ func agreeOnBody(t testing.TB, b Body, text string, n int, br *bufio.Reader, the
 		err = b.End()
 	}
 	if err != nil || !b.Done() {
-		return
+		return "", false
 	}
 	data, err := io.ReadAll(theirs)
 	odd := b.Kind == Chunked && (strings.Contains(text[n:], " ;") || strings.Contains(text[n:], "\t;"))
 	if err != nil && odd {
-		return
+		return "", false
 	}
 	if err != nil || string(data) != ours {
 		t.Fatalf("%q: data %q, net/http has %q, %v", text, ours, data, err)
@@ -160,7 +218,7 @@ func agreeOnBody(t testing.TB, b Body, text string, n int, br *bufio.Reader, the
 		t.Fatalf("%q: rest %q, net/http has %q, %v", text, rest, left, err)
 	}
 	if b.Kind != Chunked {
-		return
+		return rest, true
 	}
 	passed, _, err := follow(t, &raw, text[n:], len(text))
 	if err != nil {
@@ -174,6 +232,7 @@ func agreeOnBody(t testing.TB, b Body, text string, n int, br *bufio.Reader, the
 	if data, err := io.ReadAll(q.Body); err != nil || string(data) != ours {
 		t.Fatalf("%q passes as %q: data %q, %v", text, passed, data, err)
 	}
+	return rest, true
 }
 
 func TestRequestsAgreeWithNetHTTP(t *testing.T) {
@@ -188,12 +247,12 @@ func TestRequestsAgreeWithNetHTTP(t *testing.T) {
 
 func TestResponsesAgreeWithNetHTTP(t *testing.T) {
 	for _, head := range responseHeads() {
-		agreeOnResponse(t, head+"0123456789", MethodGet, "GET")
-		agreeOnResponse(t, head+"0123456789", MethodHead, "HEAD")
-		agreeOnResponse(t, head+"0123456789", MethodConnect, "CONNECT")
+		agreeOnResponse(t, head+"0123456789", MethodGet)
+		agreeOnResponse(t, head+"0123456789", MethodHead)
+		agreeOnResponse(t, head+"0123456789", MethodConnect)
 	}
 	for _, tc := range chunkedBodies {
-		agreeOnResponse(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+tc.in, MethodGet, "GET")
+		agreeOnResponse(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+tc.in, MethodGet)
 	}
 }
 

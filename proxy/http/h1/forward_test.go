@@ -226,8 +226,6 @@ func netResponse(br *bufio.Reader, method Method) (m message, err error) {
 	return m, err
 }
 
-var methodNames = map[Method]string{MethodGet: "GET", MethodHead: "HEAD", MethodPost: "POST"}
-
 // independent has an independent parser read what was sent on: it must find
 // the same messages, and behind them nothing, or one that is incomplete.
 func (f *forwarded) independent(t testing.TB, in string, read func(*bufio.Reader) (message, error)) {
