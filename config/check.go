@@ -43,6 +43,10 @@ func (f *field) checkText(s string) *mistake {
 		}
 	case "host":
 		return checkHost(s)
+	case "log_path":
+		return checkLogPath(s)
+	case "log_format":
+		return checkLogFormat(s)
 	case "consul":
 		_, _, m := parseConsul(s)
 		return m

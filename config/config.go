@@ -20,6 +20,8 @@ type Config struct {
 	Runtime Runtime `key:"runtime" doc:"The process."`
 	Consul  Consul  `key:"consul" doc:"The Consul agent that services are looked up in."`
 
+	AccessLog AccessLog `key:"access_log" doc:"The access log: a line for each request of protocol http."`
+
 	// Services are in the order of the file; those that only the environment names come
 	// last, sorted by name. Each has its own values, [defaults] included. There may be none.
 	Services []Service `key:"service" doc:"A service that is reached through this sidecar."`
@@ -35,6 +37,14 @@ type Admin struct {
 type Log struct {
 	Level  string `key:"level" default:"info" allowed:"debug|info|warn|error" doc:"the least severe level that is written"`
 	Format string `key:"format" default:"json" allowed:"json|console" doc:"form of a line"`
+}
+
+// AccessLog is the line that is written for each request. The variables of a format, and what
+// a line of json has, are told by package accesslog.
+type AccessLog struct {
+	Path   string `key:"path" default:"" check:"log_path" doc:"stdout, stderr or a file that is appended to; empty: off"`
+	Format string `key:"format" default:"json" check:"log_format" doc:"json, combined (as Apache and nginx have it), or a line such as '$client $method $path $status $flag'"`
+	Buffer int    `key:"buffer" default:"1048576" min:"65536" max:"67108864" doc:"bytes per loop that may wait to be written; further lines are dropped and counted"`
 }
 
 // Runtime is about the process.

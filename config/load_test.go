@@ -29,6 +29,8 @@ func TestTwoLinesAreEnough(t *testing.T) {
 		Log:     Log{Level: "info", Format: "json"},
 		Runtime: Runtime{Drain: 30 * time.Second},
 		Consul:  Consul{Address: "127.0.0.1:8500", Consistency: "stale"},
+
+		AccessLog: AccessLog{Format: AccessLogJSON, Buffer: 1 << 20},
 		Services: []Service{{
 			Name:        "orders",
 			Listen:      []Address{{"tcp", "127.0.0.1:7001"}},

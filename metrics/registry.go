@@ -10,7 +10,8 @@
 //     adds the shards up.
 //
 //   - What somebody else already knows (endpoints, sources, loops) is asked for at each
-//     scrape, through a callback: ObserveEndpoints, ObserveSources, ObserveLoops. Nothing
+//     scrape, through a callback: ObserveEndpoints, ObserveSources, ObserveLoops,
+//     ObserveAccessLog. Nothing
 //     is kept of it, so the series of an endpoint that is gone vanish by themselves.
 //
 // A proxy uses it like this:
@@ -58,6 +59,7 @@ type Registry struct {
 	endpoints *endpointFamily
 	sources   *sourceFamily
 	turns     *loopFamily
+	accessLog *accessLogFamily
 }
 
 // New makes a Registry that counts nothing of a service yet; it has the series of the build,
@@ -72,6 +74,7 @@ func New(o Options) *Registry {
 		endpoints: newEndpointFamily(),
 		sources:   newSourceFamily(),
 		turns:     newLoopFamily(),
+		accessLog: newAccessLogFamily(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        namespace + "_build_info",
@@ -85,7 +88,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.endpoints, r.sources, r.turns,
+		r.listeners, r.http, r.tcp, r.endpoints, r.sources, r.turns, r.accessLog,
 	)
 	return r
 }

@@ -74,6 +74,9 @@ func everything() *Registry {
 		emit(LoopSample{Loop: 0, Turns: 7})
 		emit(LoopSample{Loop: 1, Panics: 1})
 	})
+	r.ObserveAccessLog(func(emit func(AccessLogSample)) {
+		emit(AccessLogSample{Lines: 5, Dropped: 2, WriteErrors: 1})
+	})
 	return r
 }
 
@@ -101,6 +104,7 @@ func TestEveryDescribedFamilyIsCollected(t *testing.T) {
 		"sidecar_build_info", "process_open_fds", "go_goroutines",
 		"sidecar_listener_connections_accepted_total", "sidecar_http_requests_total",
 		"sidecar_tcp_sessions_total", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_loop_turns_total",
+		"sidecar_access_log_lines_total",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)

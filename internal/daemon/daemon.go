@@ -8,7 +8,7 @@
 //	                admin server
 //	Run    ──────>  one goroutine per service (Service.Run), until ctx ends
 //	drain  ──────>  not ready -> listeners closed -> running requests and sessions end, up to
-//	                runtime.drain -> sources end -> loops end -> admin ends
+//	                runtime.drain -> sources end -> loops end -> access log ends -> admin ends
 //
 // Every choice that the configuration has is made by one switch here; no package registers
 // itself anywhere.
@@ -26,6 +26,7 @@ import (
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
+	"sidecar/accesslog"
 	"sidecar/admin"
 	"sidecar/config"
 	"sidecar/discovery/consul"
@@ -52,6 +53,8 @@ type Daemon struct {
 	services []*service
 	admin    *admin.Server // nil if it is off
 	draining atomic.Bool
+
+	accessLog *accesslog.Logger // nil if it is off
 }
 
 // ErrCut is what Run returns when the drain took too long, and what was still running has been
@@ -86,6 +89,9 @@ func (d *Daemon) open() (err error) {
 	runtime.GOMAXPROCS(loops + 1)
 	d.metrics = metrics.New(metrics.Options{Loops: loops, Version: d.options.Version, Revision: d.options.Revision})
 	if d.group, err = eventloop.NewGroup(eventloop.Options{Loops: loops, OnPanic: d.onPanic}); err != nil {
+		return err
+	}
+	if err := d.openAccessLog(); err != nil {
 		return err
 	}
 	for i := range d.config.Services {
@@ -140,6 +146,7 @@ func (d *Daemon) close() {
 	if d.group != nil {
 		d.group.Close()
 	}
+	d.closeAccessLog()
 	if d.consul != nil {
 		d.consul.Close()
 	}

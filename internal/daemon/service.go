@@ -150,7 +150,7 @@ func (d *Daemon) newHTTP(s *service) *http.Proxy {
 	c := s.config
 	return http.New(d.group, http.Options{
 		Service: s.upstream, Name: c.Name, Log: d.log,
-		Requests: d.metrics.HTTP(c.Name), Listener: s.counts,
+		Requests: d.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: d.accessLog,
 		Forward: http.Forwarding{
 			For: forwardedFor(c.HTTP.XForwardedFor), Proto: c.HTTP.XForwardedProto, Host: c.HTTP.XForwardedHost,
 			Via: c.HTTP.Via, Rewrite: c.HTTP.Host,

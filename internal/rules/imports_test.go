@@ -28,9 +28,10 @@ var table = map[string][]string{
 	"balancer":                  {"upstream"},
 	"upstream":                  {"discovery", "healthcheck", "breaker"},
 	"proxy/tcp":                 {"upstream", "internal/eventloop", "metrics"},
-	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1"},
+	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "accesslog"},
 	"proxy/http/h1":             {},
 	"metrics":                   {},
+	"accesslog":                 {},
 	"admin":                     {"upstream", "metrics"},
 	"internal/eventloop":        {},
 	"internal/daemon":           {all},
@@ -66,7 +67,7 @@ var restrictions = []restriction{
 }
 
 // dataPath are the packages that every byte passes.
-var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "metrics"}
+var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "metrics", "accesslog"}
 
 // tooDear are libraries that the data path goes without. The names of statuses and methods
 // in net/http, and its form of a date, cost nothing and may be used.

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/proxy/http/h1"
 	"sidecar/upstream"
@@ -34,7 +35,9 @@ func (x *exchange) answer() *failure {
 		outcome = upstream.ServerError
 	}
 	x.lease.Report(upstream.Result{Outcome: outcome, Latency: now - x.waited})
-	x.shard.requests.FirstByte.Observe(now - x.started)
+	x.firstByte = now - x.started
+	x.shard.requests.FirstByte.Observe(x.firstByte)
+	x.recordTry(accesslog.OutcomeOK, r.Status)
 	return nil
 }
 

@@ -57,10 +57,15 @@ type exchange struct {
 	begun    bool // bytes of a final response have gone to the client
 	last     bool // the client's connection is closed behind this exchange
 	status   int
+	sent     int64         // to the client
+	record   *record       // for the access log; nil without one
 	sound    bool          // a panic has not left it in any state
 	started  time.Duration // when its head was complete
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
+	began    time.Duration // when this attempt began
 	waited   time.Duration // since when the endpoint of this attempt can answer
+
+	firstByte time.Duration // from started to the head of the response, 0: none came
 }
 
 // begin gives the exchange to a client.
@@ -97,10 +102,12 @@ func (x *exchange) abandon() {
 
 // count counts the end of a request.
 func (x *exchange) count() {
-	m := x.shard.requests
-	m.Finish(x.status, x.shard.loop.Now()-x.started)
-	m.BytesIn.Add(uint64(x.size) + uint64(x.out.body.Seen()))
+	m, took := x.shard.requests, x.shard.loop.Now()-x.started
+	in := int64(x.size) + x.out.body.Seen()
+	m.Finish(x.status, took)
+	m.BytesIn.Add(uint64(in))
 	x.complete = false
+	x.endRecord(took, in)
 }
 
 // blank reports whether the client has sent nothing that begins a request: some send an
@@ -150,7 +157,9 @@ func (x *exchange) serve() bool {
 		if f.status == 0 {
 			return false
 		}
+		x.beginRecord(false)
 		x.fail(f)
+		x.endRecord(0, int64(x.w))
 	} else {
 		x.forward()
 		x.letGo()
@@ -158,7 +167,7 @@ func (x *exchange) serve() bool {
 		x.in, x.r, x.w = x.out.buf, x.out.next, x.out.end
 	}
 	x.bound(0, 0)
-	if x.last && x.begun && x.status != http.StatusSwitchingProtocols {
+	if x.last && x.begun && !x.tunneled() {
 		x.linger()
 	}
 	return !x.last
@@ -168,6 +177,7 @@ func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
 	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
+	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
 	x.out.reset()
 	x.back.reset()
@@ -191,6 +201,7 @@ func (x *exchange) readHead() *failure {
 			x.size, x.first, x.complete = n, n, true
 			x.started = x.shard.loop.Now()
 			x.shard.requests.Started.Add(1)
+			x.beginRecord(true)
 			x.conn.SetReadTimeout(0)
 			return nil
 		}
@@ -283,7 +294,7 @@ func (x *exchange) connect() *failure {
 	if err != nil {
 		return unavailable(err)
 	}
-	x.lease, x.upBounded, x.waited = lease, 0, s.loop.Now()
+	x.lease, x.upBounded, x.began, x.waited = lease, 0, s.loop.Now(), s.loop.Now()
 	pool := s.pool(lease.Endpoint())
 	if !x.fresh {
 		if x.up = pool.get(x.idempotent()); x.up != nil {
@@ -356,6 +367,7 @@ func (x *exchange) letGo() {
 	x.lease.Release()
 	x.lease = upstream.Lease{}
 	x.shard.requests.BytesOut.Add(uint64(x.back.written))
+	x.sent += x.back.written
 	x.back.written = 0
 	if x.ub != nil {
 		x.shard.loop.Release(x.ub)

@@ -130,6 +130,7 @@ func (x *exchange) fail(f *failure) {
 	s := x.shard
 	s.requests.Error(f.cause)
 	x.logFailure(f)
+	x.flag(f.cause.String())
 	x.last = true
 	if x.begun {
 		if x.back.bare() {
@@ -157,6 +158,9 @@ func (x *exchange) fail(f *failure) {
 	out = append(out, "\r\n"...)
 	if x.req.MethodID != h1.MethodHead {
 		out = append(out, body...)
+		if x.record != nil {
+			x.record.body = int64(len(body))
+		}
 	}
 	x.head = out
 	if x.tell(out) != nil {

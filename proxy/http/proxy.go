@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
@@ -51,10 +52,12 @@ type Options struct {
 	Log      *zap.Logger
 	Requests *metrics.HTTP
 	Listener *metrics.Listener
-	Forward  Forwarding
-	Limits   h1.Limits
-	MaxBody  int64 // of a request, in bytes of data: 413; 0: no limit
-	Retry    Retry
+	// AccessLog has a line for each request; nil: there is none.
+	AccessLog *accesslog.Logger
+	Forward   Forwarding
+	Limits    h1.Limits
+	MaxBody   int64 // of a request, in bytes of data: 413; 0: no limit
+	Retry     Retry
 
 	HeadTimeout     time.Duration // for a client to send a request's head: 408
 	ClientIdle      time.Duration // a client's connection without a request, or stalled in a body

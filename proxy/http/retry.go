@@ -75,6 +75,7 @@ func (x *exchange) repeatable() bool { return x.idempotent() && x.out.kept() }
 // it again while there is another one.
 func (x *exchange) judge(f *failure) {
 	x.previous = f
+	x.recordFailure(f)
 	e := x.lease.Endpoint()
 	if e == nil {
 		return

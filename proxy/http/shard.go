@@ -1,6 +1,7 @@
 package http
 
 import (
+	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/upstream"
@@ -18,6 +19,7 @@ type shard struct {
 	loop     *eventloop.Loop
 	requests *metrics.HTTPShard
 	accepts  *metrics.ListenerShard
+	log      *accesslog.Shard // nil without an access log
 	pools    map[*upstream.Endpoint]*pool
 	free     []*exchange
 	scratch  []byte  // where heads of responses are made; good until the next task runs
@@ -30,6 +32,7 @@ func newShard(p *Proxy, l *eventloop.Loop) *shard {
 	return &shard{
 		proxy: p, loop: l,
 		requests: p.Requests.Shard(l.Index()), accepts: p.Listener.Shard(l.Index()),
+		log:   p.AccessLog.Shard(l.Index()),
 		pools: make(map[*upstream.Endpoint]*pool),
 	}
 }

@@ -3,8 +3,10 @@ package http
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 
+	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
@@ -29,6 +31,9 @@ func (x *exchange) switches() bool {
 	return false
 }
 
+// tunneled reports whether the exchange became a tunnel.
+func (x *exchange) tunneled() bool { return x.status == http.StatusSwitchingProtocols }
+
 // appendUpgrade passes the Upgrade field on, which is between neighbours and therefore our
 // own here.
 func appendUpgrade(out []byte, h *h1.Head) []byte {
@@ -43,7 +48,9 @@ func (x *exchange) open() *failure {
 	now := s.loop.Now()
 	x.begun, x.last, x.status = true, true, x.resp.Status
 	x.lease.Report(upstream.Result{Outcome: upstream.Success, Latency: now - x.waited})
-	s.requests.FirstByte.Observe(now - x.started)
+	x.firstByte = now - x.started
+	s.requests.FirstByte.Observe(x.firstByte)
+	x.recordTry(accesslog.OutcomeOK, x.status)
 	s.requests.Tunnels.Add(1)
 	x.client.tunnel = x.lease.Endpoint()
 	defer func() {

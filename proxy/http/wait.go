@@ -68,6 +68,7 @@ func (x *exchange) probe() {
 	if x.mayProbe() && x.conn.Has(eventloop.HalfClosed) {
 		x.probed = true
 		n, _ := x.conn.TryWrite(stillThere)
+		x.sent += int64(n)
 		x.shard.requests.BytesOut.Add(uint64(n))
 	}
 }
@@ -122,6 +123,7 @@ func (x *exchange) tell(b []byte) error {
 	x.bounded |= eventloop.Writable
 	x.conn.SetWriteTimeout(x.shard.proxy.ClientIdle)
 	n, err := x.conn.Write(b)
+	x.sent += int64(n)
 	x.shard.requests.BytesOut.Add(uint64(n))
 	return err
 }

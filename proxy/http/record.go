@@ -1,0 +1,114 @@
+package http
+
+import (
+	"time"
+
+	"sidecar/accesslog"
+	"sidecar/proxy/http/h1"
+)
+
+// A record is what the access log wants to know of a request. An exchange has one only while
+// there is an access log.
+type record struct {
+	line   accesslog.Record
+	tries  accesslog.Attempts
+	memory []byte // of the line's texts, which outlive the buffer that they were read in
+	body   int64  // of an answer of our own
+}
+
+// beginRecord takes down what is gone from memory before the request ends. With head false
+// what came was no request.
+func (x *exchange) beginRecord(head bool) {
+	if x.shard.log == nil {
+		return
+	}
+	if x.record == nil {
+		x.record = new(record)
+	}
+	rec := x.record
+	rec.tries.Reset()
+	rec.body = 0
+	rec.line = accesslog.Record{
+		Service: x.shard.proxy.Name, Client: x.conn.RemoteAddrPort(), Attempts: &rec.tries, Flag: accesslog.FlagOK,
+	}
+	if !head {
+		return
+	}
+	r, line := &x.req, &rec.line
+	line.Protocol = accesslog.HTTP11
+	if r.Minor == 0 {
+		line.Protocol = accesslog.HTTP10
+	}
+	line.Method, line.Target, line.Host = r.Method, r.Target, r.Host
+	line.Referer, line.UserAgent = x.field("referer"), x.field("user-agent")
+	line.Traceparent = x.only(h1.KindTraceparent)
+	rec.memory = line.Own(rec.memory)
+}
+
+func (x *exchange) field(name string) []byte {
+	if i := x.req.Lookup(name); i >= 0 {
+		return x.req.Value(i)
+	}
+	return nil
+}
+
+// only is the value of a field that there is once.
+func (x *exchange) only(k h1.Kind) (value []byte) {
+	if !x.req.Seen.Has(k) {
+		return nil
+	}
+	found := 0
+	for i := range x.req.Fields {
+		if x.req.Fields[i].Kind == k {
+			value = x.req.Value(i)
+			found++
+		}
+	}
+	if found > 1 {
+		return nil
+	}
+	return value
+}
+
+// recordTry takes down one attempt.
+func (x *exchange) recordTry(outcome string, status int) {
+	e := x.lease.Endpoint()
+	if x.record == nil || x.shard.log == nil || e == nil {
+		return
+	}
+	x.record.tries.Add(accesslog.Attempt{
+		Endpoint: e.Address(), Outcome: outcome, Status: status, Duration: x.shard.loop.Now() - x.began,
+	})
+}
+
+// recordFailure takes down a failed attempt: those that failed behind the head of their
+// response have been taken down already, as what they were then.
+func (x *exchange) recordFailure(f *failure) {
+	switch {
+	case x.begun:
+	case f.granted:
+		x.recordTry(accesslog.OutcomeStatus, f.status)
+	default:
+		x.recordTry(f.cause.String(), 0)
+	}
+}
+
+// endRecord writes the line.
+func (x *exchange) endRecord(took time.Duration, in int64) {
+	if x.record == nil || x.shard.log == nil {
+		return
+	}
+	line := &x.record.line
+	line.Status, line.Duration, line.FirstByte = x.status, took, x.firstByte
+	line.BytesIn, line.BytesOut = in, x.sent
+	line.BodyOut = x.back.body.Seen() + x.record.body
+	line.Tunnel = x.tunneled()
+	x.shard.log.Log(line)
+}
+
+// flag notes why the request did not end well.
+func (x *exchange) flag(cause string) {
+	if x.record != nil {
+		x.record.line.Flag = cause
+	}
+}
