@@ -68,6 +68,24 @@ func (c *Conn) Quiet() bool {
 	return sysPeek(c.fd) == syscall.EAGAIN
 }
 
+// Room is how many bytes the kernel would take now without a write coming up short, about: the
+// size of the send buffer less what is in it, not acknowledged bytes included. It takes two
+// system calls.
+func (c *Conn) Room() int {
+	if c.fd < 0 {
+		return 0
+	}
+	size, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return 0
+	}
+	queued, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return max(size-queued, 0)
+}
+
 // maxVector is how many slices one Writev call hands to the kernel.
 const maxVector = 16
 

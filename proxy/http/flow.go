@@ -11,6 +11,9 @@ import (
 // spliceFrom is how much of a body must be left for splice(2) to be worth its pipe.
 const spliceFrom = 64 << 10
 
+// spliceSlack is what the kernel's own accounting takes of a send buffer beside the bytes.
+const spliceSlack = 64 << 10
+
 // smallFill is what a splice must move for a stream without a length to stay with it: below,
 // a read and a write cost less.
 const smallFill = 8 << 10
@@ -164,8 +167,12 @@ func (f *flow) failed(err error, again, failed state) state {
 
 // read takes more from the source; everything before it has been written.
 func (f *flow) read() (state, bool) {
-	if f.next == f.end && f.large() && f.spliceable() {
-		return f.fill()
+	if f.next == f.end && f.large() {
+		// What is in a pipe waits in the kernel for its receiver, and a pipe may be large: no
+		// more goes in than can go out. A slow receiver gets its bytes through the buffer.
+		if room := f.to.Room() - spliceSlack; room >= spliceFrom && f.spliceable() {
+			return f.fill(room)
+		}
 	}
 	if f.buf == nil {
 		if _, err := f.from.TryRead(nil); err != nil && err != io.EOF {
@@ -288,8 +295,8 @@ func (f *flow) spliceable() bool {
 	return f.pipe != nil
 }
 
-func (f *flow) fill() (state, bool) {
-	n, err := f.pipe.Fill(f.from, int(min(f.body.Remaining(), eventloop.PipeSize)))
+func (f *flow) fill(room int) (state, bool) {
+	n, err := f.pipe.Fill(f.from, int(min(f.body.Remaining(), int64(room))))
 	if err == io.EOF {
 		return f.eof()
 	}

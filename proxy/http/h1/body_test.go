@@ -37,6 +37,9 @@ var chunkedBodies = []chunkedBody{
 	{"9112§7.1/overflow", "FFFFFFFFFFFFFFFFF\r\nhello\r\n", "400 chunk-too-large", "", ""},
 	{"9112§7.1/minus-one", "ffffffffffffffff\r\nhello\r\n", "400 chunk-too-large", "", ""},
 	{"9112§7.1/sign-bit", "8000000000000005\r\nhello\r\n", "400 chunk-too-large", "", ""},
+	{"9112§7.1/beyond-62-bits", "4000000000000000\r\nhello\r\n", "400 chunk-too-large", "", ""},
+	{"9112§7.1/max-63-bits", "7fffffffffffffff\r\nhello\r\n", "400 chunk-too-large", "", ""},
+	{"9112§7.1/most-digits", "0000000000000005\r\nhello\r\n0\r\n\r\n", "=", "hello", ""},
 	{"9112§7.1/overflow-to-5", "10000000000000005\r\nhello\r\n", "400 chunk-too-large", "", ""},
 	{"9112§7.1/cr-only", "5\rhello\r\n", "400 bad-chunk-size", "", ""},
 	{"9112§7.1/lf-only", "5\nhello\r\n", "400 bad-chunk-size", "", ""},
@@ -60,7 +63,11 @@ var chunkedBodies = []chunkedBody{
 	{"9112§7.1.1/line-end-quoted", "5;a=\"\r\n\"\r\nhello\r\n", "400 bad-chunk-extension", "", ""},
 	{"9112§7.1.1/lf", "5;a\nhello\r\n", "400 bad-chunk-extension", "", ""},
 	{"9112§7.1.1/cr", "5;a\rb\r\nhello\r\n", "400 bad-chunk-size", "", ""},
-	{"9112§7.1.1/too-long", "5;a=" + strings.Repeat("a", maxChunkLine) + "\r\nhello\r\n", "400 chunk-overhead", "", ""},
+	{"9112§7.1.1/at-the-last-chunk", "5\r\nhello\r\n0 ;a=\"\\b\" ; c\r\nX-T: 1\r\n\r\nGET", "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", "hello", "GET"},
+	{"9112§7.1.1/bad-at-the-last-chunk", "5\r\nhello\r\n0;\r\n\r\n", "400 bad-chunk-extension", "", ""},
+	{"9112§7.1.1/bare-cr-behind", "5;a\r\r\nhello\r\n", "400 bad-chunk-size", "", ""},
+	{"9112§7.1.1/longest", "5;" + strings.Repeat("a", maxExtensions-2) + "\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "hello", ""},
+	{"9112§7.1.1/too-long", "5;a=" + strings.Repeat("a", maxExtensions) + "\r\nhello\r\n", "400 chunk-overhead", "", ""},
 	{"9112§7.1.1/too-many", strings.Repeat("1;a="+strings.Repeat("a", 100)+"\r\nx\r\n", 200), "400 chunk-overhead", "", ""},
 	{"9112§7.1.2/trailer", "0\r\nX-T: 1\r\nX-U:2\r\n\r\n", "=", "", ""},
 	{"9112§7.1.2/trailer-behind-data", "1;a\r\nx\r\n0;b\r\nX-T: 1\r\n\r\nnext", "1\r\nx\r\n0\r\nX-T: 1\r\n\r\n", "x", "next"},
@@ -100,6 +107,9 @@ func follow(t testing.TB, b *Body, in string, size int) (out, rest string, err e
 				return string(passed), string(held) + in, err
 			}
 			if skip+take == 0 {
+				if len(held) >= MaxTrailerLine {
+					t.Fatalf("Next leaves %d octets alone: %.50q…", len(held), held)
+				}
 				break
 			}
 		}

@@ -18,8 +18,8 @@ const (
 	maxChunkSize = 1 << 62
 	// maxChunkDigits bounds a size with its leading zeros.
 	maxChunkDigits = 16
-	// maxChunkLine bounds a size line with its extensions.
-	maxChunkLine = 2048
+	// maxExtensions bounds the extensions in a size line.
+	maxExtensions = 2048
 	// Each chunk may come with freeOverhead octets of framing and as many as
 	// it has data; maxOverhead bounds what is beyond that, over all chunks.
 	freeOverhead = 16

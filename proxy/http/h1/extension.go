@@ -68,7 +68,7 @@ var extensionNext = func() (t [extensionStates][9]uint8) {
 func extension(p []byte) (int, *fault) {
 	state := uint8(extensionSpace)
 	for i, c := range p {
-		if i == maxChunkLine {
+		if i == maxExtensions {
 			return 0, faultChunkOverhead
 		}
 		switch state = extensionNext[state][extensionClass(c)]; state {

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -73,10 +72,19 @@ var requestLines = []verdict{
 	{"9112§3/leading-space", line(" GET /x HTTP/1.1"), "400 bad-method"},
 	{"9112§3/garbage", "GARBAGE\r\n\r\n", "400 bad-method"},
 	{"9112§3/tls-hello", "\x16\x03\x01\x02\x00\x01", "400 bad-method"},
+	{"9112§3/leading-tab", line("\tGET /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3/form-feed", line("GET\f/x HTTP/1.1"), "400 bad-method"},
+	{"9112§3/no-break-space", line("GET /x\u00a0HTTP/1.1"), "400 bad-target"},
+	{"9112§3/only-spaces", line("  "), "400 bad-method"},
+	{"9112§3/only-method", line("GET"), "400 bad-method"},
+	{"9112§3/four-parts", line("GET /x y HTTP/1.1"), "400 bad-version"},
 	{"9112§3/no-version", line("GET /x"), "400 bad-version"},
 	{"9112§3/no-target", line("GET HTTP/1.1"), "400 bad-version"},
 	{"9112§2.2/bare-lf", "GET /x HTTP/1.1\nHost: a\n\n", "400 bad-line-end"},
 	{"9112§2.2/bare-cr", "GET /x HTTP/1.1\rHost: a\r\n\r\n", "400 bad-line-end"},
+	{"9112§2.2/cr-cr-lf", "GET /x HTTP/1.1\r\r\nHost: a\r\n\r\n", "400 bad-line-end"},
+	{"9112§2.2/lf-in-target", "GET /x\nHTTP/1.1\r\nHost: a\r\n\r\n", "400 bad-line-end"},
+	{"9112§2.2/lf-in-method", "GET\n/x HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad-method"},
 	{"9112§2.2/empty-line-first", "\r\n" + line("GET /x HTTP/1.1"), ""},
 	{"9112§2.2/empty-lines-first", "\r\n\r\n\r\n\r\n" + line("GET /x HTTP/1.1"), ""},
 	{"9112§2.2/too-many-empty-lines", "\r\n\r\n\r\n\r\n\r\n" + line("GET /x HTTP/1.1"), "400 blank-lines"},
@@ -88,6 +96,9 @@ var requestLines = []verdict{
 	{"9112§3.1/no-method", line(" /x HTTP/1.1"), "400 bad-method"},
 	{"9112§3.1/nul", line("GE\x00T /x HTTP/1.1"), "400 bad-method"},
 	{"9112§3.1/brace", line("GE{T /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/separators", line("GE(T) /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/obs-text", line("GET\xe9 /x HTTP/1.1"), "400 bad-method"},
+	{"9112§3.1/longest", line(strings.Repeat("M", 64) + " /x HTTP/1.1"), ""},
 	{"9112§3.1/too-long", line(strings.Repeat("M", 65) + " /x HTTP/1.1"), "501 method-too-long"},
 	{"9112§2.3/1.0", line("GET /x HTTP/1.0"), ""},
 	{"9112§2.3/1.2", line("GET /x HTTP/1.2"), ""},
@@ -118,6 +129,10 @@ var targets = []verdict{
 	{"9112§3.2.1/double-slash", line("GET //a/../b HTTP/1.1"), ""},
 	{"9112§3.2.1/relative", line("GET ../etc HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2.1/query-only", line("GET ?a=b HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.1/dot-segments", line("GET /a/../../b/./c?d HTTP/1.1"), ""},
+	{"9112§3.2.1/scheme-inside", line("GET /http://a/b HTTP/1.1"), ""},
+	{"9112§3.2.1/backslash-first", line("GET \\x HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.1/percent-first", line("GET %2Fx HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2.1/word", line("GET x HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2/space-in-query", line("GET /a?b c=d HTTP/1.1"), "400 bad-version"},
 	{"9112§3.2/nul", line("GET /a\x00b HTTP/1.1"), "400 bad-target"},
@@ -131,6 +146,17 @@ var targets = []verdict{
 	{"9112§3.2.2/upper-scheme", line("GET HTTP://Test.Example/ HTTP/1.1"), ""},
 	{"9112§3.2.2/port", line("GET http://test.example:80/ HTTP/1.1"), ""},
 	{"9112§3.2.2/ip6", line("GET http://[::1]:80/ HTTP/1.1"), ""},
+	{"9112§3.2.2/no-path", line("GET http://test.example HTTP/1.1"), ""},
+	{"9112§3.2.2/only-query", line("GET http://test.example?a HTTP/1.1"), ""},
+	{"9112§3.2.2/empty-port", line("GET http://test.example:/ HTTP/1.1"), ""},
+	{"9112§3.2.2/other-host", line("GET http://other.example/ HTTP/1.1"), ""},
+	{"9112§3.2.2/no-scheme", line("GET ://test.example/ HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.2/one-letter-less", line("GET ttp://test.example/ HTTP/1.1"), "400 bad-scheme"},
+	{"9112§3.2.2/space-in-scheme", line("GET ht tp://test.example/ HTTP/1.1"), "400 bad-version"},
+	{"9112§3.2.2/list-of-hosts", line("GET http://a,b/ HTTP/1.1"), ""},
+	{"9112§3.2.2/backslash-in-host", line("GET http://a\\b/ HTTP/1.1"), "400 bad-host"},
+	{"9112§3.2.2/bad-percent-in-host", line("GET http://a%/ HTTP/1.1"), "400 bad-host"},
+	{"9112§3.2.2/ip6-open", line("GET http://[::1/ HTTP/1.1"), "400 bad-host"},
 	{"9112§3.2.2/other-scheme", line("GET ftp://test.example/ HTTP/1.1"), "400 bad-scheme"},
 	{"9112§3.2.2/no-slashes", line("GET http:/test.example/ HTTP/1.1"), "400 bad-scheme"},
 	{"9112§3.2.2/bad-port", line("GET http://test.example:8x/ HTTP/1.1"), "400 bad-host"},
@@ -146,11 +172,22 @@ var targets = []verdict{
 	{"9112§3.2.3/ip6", line("CONNECT [::1]:443 HTTP/1.1"), ""},
 	{"9112§3.2.3/no-port", line("CONNECT test.example HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2.3/empty-port", line("CONNECT test.example: HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/only-port", line("CONNECT :443 HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/bad-port", line("CONNECT test.example:https HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/ip6-without-port", line("CONNECT [::1] HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/userinfo", line("CONNECT me@test.example:443 HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/with-path", line("CONNECT test.example:443/ HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/asterisk", line("CONNECT * HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.3/no-host-field", "CONNECT a:443 HTTP/1.1\r\n\r\n", "400 missing-host"},
 	{"9112§3.2.3/path", line("CONNECT /x HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2.3/absolute", line("CONNECT http://a/ HTTP/1.1"), "400 bad-target"},
 	{"9112§3.2.3/not-connect", line("GET test.example:443 HTTP/1.1"), "400 bad-scheme"},
 	{"9112§3.2.4/asterisk", line("OPTIONS * HTTP/1.1"), ""},
 	{"9112§3.2.4/not-options", line("GET * HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.4/trace", line("TRACE * HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.4/options-in-lower-case", line("options * HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.4/with-query", line("OPTIONS *?a HTTP/1.1"), "400 bad-target"},
+	{"9112§3.2.4/options-of-a-path", line("OPTIONS /x HTTP/1.1"), ""},
 	{"9112§3.2.4/more", line("OPTIONS *x HTTP/1.1"), "400 bad-target"},
 }
 
@@ -163,6 +200,12 @@ var hosts = []verdict{
 	{"9112§3.2/missing-in-1.0", "GET /x HTTP/1.0\r\n\r\n", ""},
 	{"9112§3.2/empty", host(""), "400 bad-host"},
 	{"9112§3.2/empty-in-1.0", "GET /x HTTP/1.0\r\nHost: \r\n\r\n", ""},
+	{"9112§3.2/only-whitespace", host(" \t "), "400 bad-host"},
+	{"9112§3.2/twice-one-empty", "GET /x HTTP/1.1\r\nHost: a\r\nHost:\r\n\r\n", "400 duplicate-host"},
+	{"9112§3.2/twice-first-empty", "GET /x HTTP/1.0\r\nHost:\r\nHost: a\r\n\r\n", "400 duplicate-host"},
+	{"9112§3.2/bad-in-1.0", "GET /x HTTP/1.0\r\nHost: a/b\r\n\r\n", "400 bad-host"},
+	{"9112§3.2/last-of-the-fields", "GET /x HTTP/1.1\r\nX-A: 1\r\nHost: a\r\n\r\n", ""},
+	{"9112§3.2/almost", "GET /x HTTP/1.1\r\nHosts: a\r\n\r\n", "400 missing-host"},
 	{"9112§3.2/twice", "GET /x HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n", "400 duplicate-host"},
 	{"9112§3.2/twice-in-1.0", "GET /x HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", "400 duplicate-host"},
 	{"9110§7.2/whitespace-around", host(" \t test.example \t "), ""},
@@ -176,6 +219,10 @@ var hosts = []verdict{
 	{"9110§7.2/list", host("a.example, b.example"), "400 bad-host"},
 	{"9110§7.2/backslash", host("a\\b"), "400 bad-host"},
 	{"9110§7.2/non-ascii", host("caf\u00e9"), "400 bad-host"},
+	{"9110§7.2/scheme", host("http://test.example"), "400 bad-host"},
+	{"9110§7.2/quote", host("\"a\""), "400 bad-host"},
+	{"9110§7.2/angle", host("<a>"), "400 bad-host"},
+	{"9110§7.2/nul", host("a\x00"), "400 bad-field-value"},
 	{"9110§7.2/only-port", host(":80"), "400 bad-host"},
 	{"3986§3.2.3/port", host("test.example:8080"), ""},
 	{"3986§3.2.3/empty-port", host("test.example:"), ""},
@@ -192,6 +239,11 @@ var hosts = []verdict{
 	{"3986§3.2.2/ip6-bare", host("::1"), "400 bad-host"},
 	{"3986§3.2.2/ip6-open", host("[::1"), "400 bad-host"},
 	{"3986§3.2.2/ip6-empty", host("[]"), "400 bad-host"},
+	{"3986§3.2.2/sub-delims", host("a!$&'()*+,;=~b"), ""},
+	{"3986§3.2.2/ip6-letters", host("[::g]"), "400 bad-host"},
+	{"3986§3.2.2/ip6-two", host("[::1][::1]"), "400 bad-host"},
+	{"3986§3.2.2/ip6-no-colon", host("[1234]"), "400 bad-host"},
+	{"3986§3.2.2/ip6-not-first", host("a[::1]"), "400 bad-host"},
 	{"3986§3.2.2/ip6-zone", host("[fe80::1%25eth0]"), "400 bad-host"},
 	{"3986§3.2.2/ip6-junk-behind", host("[::1]x"), "400 bad-host"},
 	{"3986§3.2.2/ip-future", host("[v1.a:b]"), ""},
@@ -240,34 +292,6 @@ var fieldSyntax = []verdict{
 }
 
 func TestFieldSyntax(t *testing.T) { judgeRequests(t, fieldSyntax) }
-
-var expectations = []verdict{
-	{"9110§10.1.1/continue", get("Content-Length: 5", "Expect: 100-Continue"), ""},
-	{"9110§10.1.1/no-body", get("Expect: 100-continue"), ""},
-	{"9110§10.1.1/other", get("Content-Length: 5", "Expect: 200-ok"), "417 unknown-expectation"},
-	{"9110§10.1.1/both", get("Content-Length: 5", "Expect: 100-continue, x=y"), "417 unknown-expectation"},
-	{"9110§10.1.1/1.0", "POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 200-ok\r\n\r\n", ""},
-}
-
-func TestExpectation(t *testing.T) {
-	judgeRequests(t, expectations)
-	for _, tc := range []struct {
-		name, head    string
-		expects, pass bool
-	}{
-		{"9110§10.1.1/continue", expectations[0].head, true, true},
-		{"9110§10.1.1/no-body", expectations[1].head, false, false},
-		{"9110§10.1.1/1.0", expectations[4].head, false, false},
-	} {
-		t.Run(tc.name+"/flags", func(t *testing.T) {
-			r, _ := parseRequest(t, tc.head, nil)
-			pass := bytes.Contains(r.AppendFields(nil, 0), []byte("Expect"))
-			if r.ExpectContinue != tc.expects || pass != tc.pass {
-				t.Errorf("ExpectContinue = %v, passes = %v", r.ExpectContinue, pass)
-			}
-		})
-	}
-}
 
 func TestLimits(t *testing.T) {
 	lim := &Limits{MaxHead: 200, MaxFields: 3, MaxTarget: 20}
@@ -319,55 +343,58 @@ func TestRequestParts(t *testing.T) {
 	}
 }
 
+// TestAppendTarget: the request line and the Host field that are sent on.
 func TestAppendTarget(t *testing.T) {
-	for _, tc := range []struct{ line, want string }{
-		{"GET /a/./b?c HTTP/1.1", "/a/./b?c"},
-		{"GET http://h HTTP/1.1", "/"},
-		{"GET http://h/ HTTP/1.1", "/"},
-		{"GET https://h/a?b HTTP/1.1", "/a?b"},
-		{"GET http://h?a HTTP/1.1", "/?a"},
-		{"OPTIONS http://h HTTP/1.1", "*"},
-		{"OPTIONS http://h/ HTTP/1.1", "/"},
-		{"OPTIONS * HTTP/1.1", "*"},
-		{"CONNECT h:1 HTTP/1.1", "h:1"},
+	for _, tc := range []struct{ name, line, want, host string }{
+		{"9112§3.2.1/as-it-came", "GET /a/./b/../%7e%zz?c?d HTTP/1.1", "/a/./b/../%7e%zz?c?d", "test.example"},
+		{"9112§3.2.1/double-slash", "GET //a//b HTTP/1.1", "//a//b", "test.example"},
+		{"9112§3.2.2/no-path", "GET http://h HTTP/1.1", "/", "h"},
+		{"9112§3.2.2/root", "GET http://h/ HTTP/1.1", "/", "h"},
+		{"9112§3.2.2/path-and-query", "GET https://H:81/a?b HTTP/1.1", "/a?b", "H:81"},
+		{"9112§3.2.2/only-query", "GET http://h?a HTTP/1.1", "/?a", "h"},
+		{"9112§3.2.2/slashes", "GET http://h//a HTTP/1.1", "//a", "h"},
+		{"9112§3.2.2/ip6", "GET http://[::1]:81/a HTTP/1.1", "/a", "[::1]:81"},
+		{"9112§3.2.4/options-without-path", "OPTIONS http://h HTTP/1.1", "*", "h"},
+		{"9112§3.2.4/options-with-query", "OPTIONS http://h?a HTTP/1.1", "/?a", "h"},
+		{"9112§3.2.4/options-of-root", "OPTIONS http://h/ HTTP/1.1", "/", "h"},
+		{"9112§3.2.4/asterisk", "OPTIONS * HTTP/1.1", "*", "test.example"},
+		{"9112§3.2.3/authority", "CONNECT h:1 HTTP/1.1", "h:1", "h:1"},
+		{"9112§2.3/from-1.0", "GET /a HTTP/1.0", "/a", "test.example"},
+		{"9112§2.3/from-1.9", "GET /a HTTP/1.9", "/a", "test.example"},
 	} {
-		t.Run("9112§3.2/"+tc.line, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			r, err := parseRequest(t, line(tc.line), nil)
-			if got := string(r.AppendTarget(nil)); err != nil || got != tc.want {
-				t.Errorf("AppendTarget = %q, %v, want %q", got, err, tc.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			method, _, _ := strings.Cut(tc.line, " ")
+			if got := string(r.AppendRequestLine([]byte("> "))); got != "> "+method+" "+tc.want+" HTTP/1.1\r\n" {
+				t.Errorf("AppendRequestLine = %q, want the target %q", got, tc.want)
+			}
+			if got := string(r.AppendFields(nil, 0)); got != "Host: "+tc.host+"\r\n" || string(r.Host) != tc.host {
+				t.Errorf("sends on %q for %q, want %q", got, r.Host, tc.host)
 			}
 		})
 	}
 }
 
-func TestBlank(t *testing.T) {
-	for in, want := range map[string]int{"": 0, "\r": 0, "\r\n": 2, "\r\n\r": 2, "\r\n\r\nGET": 4, "\n": 0, "GET": 0} {
-		if got := Blank([]byte(in)); got != want {
-			t.Errorf("Blank(%q) = %d, want %d", in, got, want)
-		}
-	}
-}
-
-func TestMaxForwards(t *testing.T) {
-	for _, tc := range []struct {
-		line, value string
-		n           int64
-		ok          bool
-	}{
-		{"OPTIONS * HTTP/1.1", "Max-Forwards: 0", 0, true},
-		{"TRACE /x HTTP/1.1", "Max-Forwards: 12", 12, true},
-		{"TRACE /x HTTP/1.1", "Max-Forwards: -1", 0, false},
-		{"TRACE /x HTTP/1.1", "Max-Forwards:", 0, false},
-		{"TRACE /x HTTP/1.1", "X-A: 1", 0, false},
-		{"GET /x HTTP/1.1", "Max-Forwards: 3", 0, false},
+// TestHostOld: HTTP/1.0 can do without Host, and an empty one is none.
+func TestHostOld(t *testing.T) {
+	for _, tc := range []struct{ name, head, host, fields string }{
+		{"9112§3.2/missing", "GET /x HTTP/1.0\r\nX-A: 1\r\n\r\n", "", "X-A: 1\r\n"},
+		{"9112§3.2/empty", "GET /x HTTP/1.0\r\nHost: \r\nX-A: 1\r\n\r\n", "", "X-A: 1\r\n"},
+		{"9112§3.2/there", "GET /x HTTP/1.0\r\nHost: a\r\nX-A: 1\r\n\r\n", "a", "Host: a\r\nX-A: 1\r\n"},
+		{"9112§3.2.2/absolute-without", "GET http://a/ HTTP/1.0\r\nX-A: 1\r\n\r\n", "a", "X-A: 1\r\n"},
+		{"9112§3.2.2/absolute-and-empty", "GET http://a/ HTTP/1.0\r\nHost:\r\nX-A: 1\r\n\r\n", "a", "Host: a\r\nX-A: 1\r\n"},
 	} {
-		t.Run("9110§7.6.2/"+tc.line+"/"+tc.value, func(t *testing.T) {
-			r, err := parseRequest(t, line(tc.line+"\r\n"+tc.value), nil)
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := parseRequest(t, tc.head, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n, ok := r.MaxForwards(); n != tc.n || ok != tc.ok {
-				t.Errorf("MaxForwards = %d, %v", n, ok)
+			passes := strings.Contains(tc.fields, "Host")
+			if got := string(r.AppendFields(nil, 0)); got != tc.fields || string(r.Host) != tc.host || r.HostAt >= 0 != passes || r.Passes(KindHost) != passes {
+				t.Errorf("sends on %q for %q, at %d", got, r.Host, r.HostAt)
 			}
 		})
 	}

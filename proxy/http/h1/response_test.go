@@ -58,54 +58,90 @@ func TestStatusLine(t *testing.T) {
 	}
 }
 
+// TestResponseFields: fields are as in requests, and mistakes the server's.
+func TestResponseFields(t *testing.T) {
+	for _, tc := range fieldSyntax {
+		t.Run(tc.name, func(t *testing.T) {
+			_, lines, _ := strings.Cut(tc.head, "\r\n")
+			head := "HTTP/1.1 200 OK\r\n" + strings.TrimPrefix(lines, "Host: test.example\r\n")
+			want := tc.want
+			if want != "" {
+				want = "502" + want[3:]
+			}
+			var r Response
+			n, err := r.Parse([]byte(head), MethodGet, nil)
+			if got := cause(t, err); got != want || err == nil && n != len(head) {
+				t.Errorf("Parse(%q) = %d, %q, want %q", head, n, got, want)
+			}
+		})
+	}
+}
+
 func TestAppendStatusLine(t *testing.T) {
-	for in, want := range map[string]string{
-		"HTTP/1.1 200 Fine By Me": "HTTP/1.1 200 Fine By Me\r\n",
-		"HTTP/1.0 404 ":           "HTTP/1.1 404 \r\n",
-		"HTTP/1.1 503":            "HTTP/1.1 503 \r\n",
+	for _, tc := range []struct{ name, in, want string }{
+		{"9112§4/reason", "HTTP/1.1 200 Fine By Me", "HTTP/1.1 200 Fine By Me\r\n"},
+		{"9112§4/obs-text", "HTTP/1.1 404 caf\xe9", "HTTP/1.1 404 caf\xe9\r\n"},
+		{"9112§4/empty-reason", "HTTP/1.0 404 ", "HTTP/1.1 404 \r\n"},
+		{"9112§4/no-reason", "HTTP/1.1 503", "HTTP/1.1 503 \r\n"},
+		{"9112§4/unknown-status", "HTTP/1.1 987 X", "HTTP/1.1 987 X\r\n"},
+		{"9110§2.5/from-1.0", "HTTP/1.0 200 OK", "HTTP/1.1 200 OK\r\n"},
+		{"9110§2.5/from-1.7", "HTTP/1.7 200 OK", "HTTP/1.1 200 OK\r\n"},
 	} {
-		var r Response
-		if _, err := r.Parse([]byte(status(in)), MethodGet, nil); err != nil {
-			t.Fatal(err)
-		}
-		if got := string(r.AppendStatusLine(nil)); got != want {
-			t.Errorf("%q is sent on as %q", in, got)
-		}
+		t.Run(tc.name, func(t *testing.T) {
+			var r Response
+			if _, err := r.Parse([]byte(status(tc.in)), MethodGet, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(r.AppendStatusLine(nil)); got != tc.want {
+				t.Errorf("%q is sent on as %q", tc.in, got)
+			}
+		})
 	}
 }
 
 func TestInterim(t *testing.T) {
-	for code, want := range map[string]bool{"100": true, "101": false, "103": true, "155": true, "200": false} {
-		var r Response
-		if _, err := r.Parse([]byte("HTTP/1.1 "+code+" X\r\n\r\n"), MethodGet, nil); err != nil {
-			t.Fatal(err)
-		}
-		if r.Interim() != want {
-			t.Errorf("Interim of %s = %v", code, !want)
-		}
+	for code, want := range map[string]bool{"100": true, "101": false, "102": true, "103": true, "155": true, "199": true, "200": false, "204": false} {
+		t.Run("9110§15.2/"+code, func(t *testing.T) {
+			var r Response
+			if _, err := r.Parse([]byte("HTTP/1.1 "+code+" X\r\n\r\n"), MethodGet, nil); err != nil {
+				t.Fatal(err)
+			}
+			if r.Interim() != want {
+				t.Errorf("Interim of %s = %v", code, !want)
+			}
+		})
 	}
 }
 
+// TestKeepAliveTimeout: the field is from RFC 2068, its parameters from §19.7.1.
 func TestKeepAliveTimeout(t *testing.T) {
 	for in, want := range map[string]struct {
 		seconds int
 		ok      bool
 	}{
-		"Keep-Alive: timeout=5":                {5, true},
-		"Keep-Alive: max=100, Timeout=15":      {15, true},
-		"Keep-Alive: timeout=0":                {0, true},
-		"Keep-Alive: timeout=9000000000000000": {1 << 30, true},
-		"Keep-Alive: timeout=":                 {0, false},
-		"Keep-Alive: timeout=x":                {0, false},
-		"Keep-Alive: max=3":                    {0, false},
-		"X-A: timeout=3":                       {0, false},
+		"Keep-Alive: timeout=5":                                       {5, true},
+		"Keep-Alive: max=100, Timeout=15":                             {15, true},
+		"Keep-Alive: timeout=0":                                       {0, true},
+		"Keep-Alive: ,, timeout=3,timeout=4":                          {3, true},
+		"Keep-Alive: timeout=9000000000000000":                        {1 << 30, true},
+		"Connection: keep-alive, Keep-Alive\r\nKeep-Alive: timeout=5": {5, true},
+		"Keep-Alive: timeout=99999999999999999999":                    {0, false},
+		"Keep-Alive: timeout=":                                        {0, false},
+		"Keep-Alive: timeout=x":                                       {0, false},
+		"Keep-Alive: timeout=-1":                                      {0, false},
+		"Keep-Alive: timeout":                                         {0, false},
+		"Keep-Alive:":                                                 {0, false},
+		"Keep-Alive: max=3":                                           {0, false},
+		"X-A: timeout=3":                                              {0, false},
 	} {
-		var r Response
-		if _, err := r.Parse([]byte(status("HTTP/1.1 200 OK\r\n"+in)), MethodGet, nil); err != nil {
-			t.Fatal(err)
-		}
-		if s, ok := r.KeepAliveTimeout(); s != want.seconds || ok != want.ok {
-			t.Errorf("%q: %d, %v", in, s, ok)
-		}
+		t.Run("2068§19.7.1/"+in, func(t *testing.T) {
+			var r Response
+			if _, err := r.Parse([]byte(status("HTTP/1.1 200 OK\r\n"+in)), MethodGet, nil); err != nil {
+				t.Fatal(err)
+			}
+			if s, ok := r.KeepAliveTimeout(); s != want.seconds || ok != want.ok {
+				t.Errorf("%q: %d, %v", in, s, ok)
+			}
+		})
 	}
 }
