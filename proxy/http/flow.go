@@ -52,6 +52,7 @@ type flow struct {
 	end      int
 	limit    int64 // bytes of data that the message may have, 0: any number
 	keep     int   // up to this size the buffer grows, so that the message can be sent again
+	spliced  bool  // bytes have gone through a pipe
 	bulk     bool  // the source fills the buffer at each read
 	encode   bool  // write chunks: the source delimits the body by its end
 	reused   bool  // bytes that have been written are gone from buf
@@ -196,10 +197,13 @@ func (f *flow) read() (state, bool) {
 // large reports whether what comes next is worth a pipe. Of a stream without a length only
 // its pace tells.
 func (f *flow) large() bool {
-	if f.encode || f.body.Decode || f.body.Remaining() < spliceFrom {
+	if f.encode || f.body.Decode {
 		return false
 	}
-	return f.body.Kind != h1.UntilClose || f.bulk
+	if f.spliced && f.body.Kind != h1.UntilClose && f.body.Remaining() >= smallFill {
+		return true // the rest of what has begun so
+	}
+	return f.body.Remaining() >= spliceFrom && (f.body.Kind != h1.UntilClose || f.bulk)
 }
 
 // makeRoom returns the space behind what has not been looked at, after moving that to the
@@ -306,7 +310,7 @@ func (f *flow) fill(room int) (state, bool) {
 		}
 		return f.failed(err, needRead, failedRead), false
 	}
-	f.reused, f.keep = true, 0
+	f.reused, f.spliced, f.keep = true, true, 0
 	f.bulk = n >= smallFill
 	f.body.Skip(int64(n))
 	f.measure()

@@ -8,6 +8,9 @@ import (
 // forwardedFields are the lines, "|" for CRLF, that are left of others.
 var forwardedFields = []struct{ name, lines, want string }{
 	{"9110§5.3/order-and-case", "x-lower: 1|X-UPPER: 2|x-lower: 3|X-lower:4", "x-lower: 1|X-UPPER: 2|x-lower: 3|X-lower:4|"},
+	{"9110§5.3/repeats-stay-apart", "Accept: a|X-A: 1|accept: b, c|Set-Cookie: a=1|Set-Cookie: b=2", "Accept: a|X-A: 1|accept: b, c|Set-Cookie: a=1|Set-Cookie: b=2|"},
+	{"9110§5.1/unknown-names", "X_Y: 1|!#$%&'*+-.^_`~09: 2|a: 3", "X_Y: 1|!#$%&'*+-.^_`~09: 2|a: 3|"},
+	{"9110§5.5/quoted-and-commas", `X-A: "a,\"b", c;d="e;f" (g (h))`, `X-A: "a,\"b", c;d="e;f" (g (h))|`},
 	{"9110§5.5/values", "X-A: caf\xe9\tx  y|X-B:|X-C: ", "X-A: caf\xe9\tx  y|X-B:|X-C: |"},
 	{"9112§5/whitespace", "A:  1|B: 2 |C: 3|D:\t4|E:5\t|F:  ", "A: 1|B: 2|C: 3|D: 4|E: 5|F: |"},
 	{"9110§7.6.1/connection", "Connection: keep-alive|X-A: 1|connection: close", "X-A: 1|"},
@@ -20,6 +23,18 @@ var forwardedFields = []struct{ name, lines, want string }{
 	{"9110§7.6.1/named-almost", "Connection: X-Fo|X-Foo: 1", "X-Foo: 1|"},
 	{"9110§7.6.1/host-cannot-be-named", "Connection: Host|X-A: 1", "X-A: 1|"},
 	{"9110§7.6.1/length-cannot-be-named", "Connection: Content-Length|Content-Length: 5", "Content-Length: 5|"},
+	{"9110§7.6.1/expect-cannot-be-named", "Connection: expect|Content-Length: 5|Expect: 100-continue|X-A: 1", "Content-Length: 5|Expect: 100-continue|X-A: 1|"},
+	{"9110§7.6.1/named-known", "Connection: Cookie, via|Cookie: a|Via: 1.1 a|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/named-end-to-end", "Connection: Cache-Control|Cache-Control: no-cache|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/named-by-tchars", "Connection: x!#$%&'*+-.^_`|X!#$%&'*+-.^_`: 1|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/named-itself", "Connection: Connection|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/named-between", "X-A: 1|Connection: X-B|X-B: 2|X-C: 3|x-b: 4|X-D:  5", "X-A: 1|X-C: 3|X-D: 5|"},
+	{"9110§7.6.1/whitespace-and-commas", "Connection: , ,\tX-Foo\t, ,X-Bar,|X-Foo: 1|X-Bar: 2|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/parameter-is-no-name", "Connection: X-Foo;a=b|X-Foo: 1", "X-Foo: 1|"},
+	{"9110§7.6.1/empty", "Connection:|X-A: 1", "X-A: 1|"},
+	{"9110§7.6.1/standing-in-lines", "Keep-Alive: a|X-A: 1|keep-alive: b|TE: x|X-B: 2|te: y", "X-A: 1|X-B: 2|"},
+	{"9110§7.6.1/te-without-name", "TE: trailers|X-A: 1", "X-A: 1|"},
+	{"9110§7.8/upgrade-without-name", "Upgrade: websocket|X-A: 1", "X-A: 1|"},
 	{"9110§7.6.1/no-token", "Connection: \"X-A\", X A|X-A: 1", "X-A: 1|"},
 	{"9110§7.6.2/max-forwards-stays", "Max-Forwards: 1", "Max-Forwards: 1|"},
 	{"9110§6.6.2/trailer-stays", "Trailer: X-T", "Trailer: X-T|"},
@@ -37,6 +52,13 @@ func TestForwardedFields(t *testing.T) {
 			want := "Host: test.example|" + tc.want
 			if got := strings.ReplaceAll(string(r.AppendFields(nil, 0)), "\r\n", "|"); got != want {
 				t.Errorf("%q is sent on as %q, want %q", tc.lines, got, want)
+			}
+			var p Response
+			if _, err := p.Parse([]byte("HTTP/1.1 200 OK\r\n"+strings.ReplaceAll(tc.lines, "|", "\r\n")+"\r\n\r\n"), MethodGet, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.ReplaceAll(string(p.AppendFields(nil, 0)), "\r\n", "|"); got != tc.want {
+				t.Errorf("in a response %q is sent on as %q, want %q", tc.lines, got, tc.want)
 			}
 		})
 	}
@@ -79,13 +101,18 @@ func TestPasses(t *testing.T) {
 }
 
 func TestTooManyOptions(t *testing.T) {
-	_, err := parseRequest(t, get("Connection: "+strings.Repeat("x,", 64)), nil)
-	if got := cause(t, err); got != "" {
-		t.Error(got)
-	}
-	_, err = parseRequest(t, get("Connection: "+strings.Repeat("x,", 65)), nil)
-	if got := cause(t, err); got != "400 too-many-options" {
-		t.Error(got)
+	for _, tc := range []verdict{
+		{"9110§7.6.1/most", "Connection: " + strings.Repeat("x,", maxNominations), ""},
+		{"9110§7.6.1/too-many", "Connection: " + strings.Repeat("x,", maxNominations+1), "400 too-many-options"},
+		{"9110§7.6.1/too-many-in-lines", strings.Repeat("Connection: x\r\n", maxNominations) + "Connection: y", "400 too-many-options"},
+		{"9110§7.6.1/known-do-not-count", "Connection: " + strings.Repeat("close, keep-alive, upgrade, ,", maxNominations), ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := parseRequest(t, get(tc.head), nil)
+			if got := cause(t, err); got != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
 	}
 }
 
@@ -101,6 +128,14 @@ func TestConnectionFlags(t *testing.T) {
 		{"9112§9.3/close-in-list", "1.1", "Connection: X-Foo , close", ""},
 		{"9112§9.3/close-in-second-line", "1.1", "Connection: keep-alive|Connection: close", ""},
 		{"9112§9.3/closed-is-another", "1.1", "Connection: closed", "keep"},
+		{"9112§9.3/both", "1.1", "Connection: keep-alive, close", ""},
+		{"9112§9.3/close-with-whitespace", "1.1", "Connection: \t,close\t", ""},
+		{"9112§9.3/close-with-parameter", "1.1", "Connection: close;a", "keep"},
+		{"9112§9.3/close-quoted", "1.1", "Connection: \"close\"", "keep"},
+		{"9112§9.3/proxy-connection-means-nothing", "1.1", "Proxy-Connection: close", "keep"},
+		{"9112§9.3/1.0-proxy-connection-means-nothing", "1.0", "Proxy-Connection: keep-alive", ""},
+		{"9112§9.3/1.0-both", "1.0", "Connection: keep-alive|Connection: close", ""},
+		{"9112§9.3/1.2", "1.2", "", "keep"},
 		{"9112§9.3/1.0", "1.0", "", ""},
 		{"9112§9.3/1.0-keep-alive", "1.0", "Connection: Keep-Alive", "keep"},
 		{"9112§9.3/1.0-close", "1.0", "Connection: close", ""},
@@ -126,37 +161,53 @@ func TestConnectionFlags(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []string
-			if r.KeepAlive {
-				got = append(got, "keep")
+			if got := flags(&r.Head); got != tc.want {
+				t.Errorf("%q: %q, want %q", tc.lines, got, tc.want)
 			}
-			if r.Upgrade {
-				got = append(got, "upgrade")
+			var p Response
+			head = strings.Replace(head, "GET / HTTP/"+tc.version, "HTTP/"+tc.version+" 200 OK", 1) + "Content-Length: 0\r\n\r\n"
+			if _, err := p.Parse([]byte(head), MethodGet, nil); err != nil {
+				t.Fatal(err)
 			}
-			if r.Trailers {
-				got = append(got, "trailers")
-			}
-			if g := strings.Join(got, " "); g != tc.want {
-				t.Errorf("%q: %q, want %q", tc.lines, g, tc.want)
+			if got := flags(&p.Head); got != tc.want {
+				t.Errorf("%q in a response: %q, want %q", tc.lines, got, tc.want)
 			}
 		})
 	}
 }
 
+// flags are the names of the flags that are set.
+func flags(h *Head) string {
+	var names []string
+	if h.KeepAlive {
+		names = append(names, "keep")
+	}
+	if h.Upgrade {
+		names = append(names, "upgrade")
+	}
+	if h.Trailers {
+		names = append(names, "trailers")
+	}
+	return strings.Join(names, " ")
+}
+
 func TestMethods(t *testing.T) {
-	for name, m := range map[string]struct {
+	for _, m := range []struct {
+		name             string
 		method           Method
 		safe, idempotent bool
 	}{
-		"GET": {MethodGet, true, true}, "HEAD": {MethodHead, true, true}, "OPTIONS": {MethodOptions, true, true},
-		"TRACE": {MethodTrace, true, true}, "PUT": {MethodPut, false, true}, "DELETE": {MethodDelete, false, true},
-		"POST": {MethodPost, false, false}, "PATCH": {MethodPatch, false, false}, "CONNECT": {MethodConnect, false, false},
-		"get": {MethodOther, false, false}, "": {MethodOther, false, false},
+		{"GET", MethodGet, true, true}, {"HEAD", MethodHead, true, true}, {"OPTIONS", MethodOptions, true, true},
+		{"TRACE", MethodTrace, true, true}, {"PUT", MethodPut, false, true}, {"DELETE", MethodDelete, false, true},
+		{"POST", MethodPost, false, false}, {"PATCH", MethodPatch, false, false}, {"CONNECT", MethodConnect, false, false},
+		{"get", MethodOther, false, false}, {"GETX", MethodOther, false, false}, {"", MethodOther, false, false},
 	} {
-		got := MethodOf([]byte(name))
-		if got != m.method || got.Safe() != m.safe || got.Idempotent() != m.idempotent {
-			t.Errorf("%q: %d, safe %v, idempotent %v", name, got, got.Safe(), got.Idempotent())
-		}
+		t.Run("9110§9.2/"+m.name, func(t *testing.T) {
+			got := MethodOf([]byte(m.name))
+			if got != m.method || got.Safe() != m.safe || got.Idempotent() != m.idempotent {
+				t.Errorf("%d, safe %v, idempotent %v", got, got.Safe(), got.Idempotent())
+			}
+		})
 	}
 }
 

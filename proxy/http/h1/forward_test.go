@@ -213,7 +213,7 @@ func netRequest(br *bufio.Reader) (m message, err error) {
 
 // netResponse reads a response to method by net/http.
 func netResponse(br *bufio.Reader, method Method) (m message, err error) {
-	q, err := http.ReadResponse(br, &http.Request{Method: methodNames[method]}) //nolint:bodyclose // there is no connection
+	q, err := http.ReadResponse(br, &http.Request{Method: methodNames[method]})
 	if err != nil {
 		return m, err
 	}

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 )
 
@@ -121,10 +122,8 @@ func FuzzResponse(f *testing.F) {
 // FuzzChunked: no panic; the same result however the octets arrive; what
 // passes is a chunked body with the same data; net/http agrees.
 func FuzzChunked(f *testing.F) {
-	for _, tc := range chunkedBodies {
-		if len(tc.in) < 10_000 {
-			f.Add([]byte(tc.in), uint8(3))
-		}
+	for _, body := range chunkedSeeds() {
+		f.Add([]byte(body), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
 		text := string(in)
@@ -158,15 +157,27 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
+// chunkedSeeds are the tables' chunked bodies.
+func chunkedSeeds() (bodies []string) {
+	for _, tc := range chunkedBodies {
+		bodies = append(bodies, tc.in)
+	}
+	for _, tc := range cutBodies {
+		bodies = append(bodies, tc.in)
+	}
+	for _, tc := range trailers {
+		bodies = append(bodies, "1\r\nx\r\n0\r\n"+tc.in+"\r\n")
+	}
+	return slices.DeleteFunc(bodies, func(s string) bool { return len(s) > 3000 })
+}
+
 // requestStreams are the tables' requests, alone and in a row with others.
 func requestStreams() (streams []string) {
 	for _, head := range requestHeads() {
 		streams = append(streams, head+wrkRequest, get("Content-Length: 5")+"hello"+head+"5\r\nhello\r\n0\r\n\r\n"+curlRequest)
 	}
-	for _, tc := range chunkedBodies {
-		if len(tc.in) < 3000 {
-			streams = append(streams, wrkRequest+get("Transfer-Encoding: chunked")+tc.in+wrkRequest)
-		}
+	for _, body := range chunkedSeeds() {
+		streams = append(streams, wrkRequest+get("Transfer-Encoding: chunked")+body+wrkRequest)
 	}
 	return streams
 }
@@ -179,10 +190,8 @@ func responseStreams() (streams []string) {
 			streams = append(streams, head+nginxResponse, "HTTP/1.1 103 Early Hints\r\nX-A: 1\r\n\r\n"+head+"5\r\nhello\r\n0\r\n\r\n"+nginxResponse)
 		}
 	}
-	for _, tc := range chunkedBodies {
-		if len(tc.in) < 3000 {
-			streams = append(streams, chunked+tc.in+chunked+tc.in)
-		}
+	for _, body := range chunkedSeeds() {
+		streams = append(streams, chunked+body+chunked+body)
 	}
 	return streams
 }

@@ -19,6 +19,9 @@ func requestHeads() (heads []string) {
 	for _, tc := range forwardedFields {
 		heads = append(heads, get(strings.Split(tc.lines, "|")...))
 	}
+	for _, tc := range oldFraming {
+		heads = append(heads, "POST / HTTP/1.0\r\n"+strings.ReplaceAll(tc.lines, "|", "\r\n")+"\r\n\r\n")
+	}
 	return append(heads, get(), wrkRequest, curlRequest, browserRequest)
 }
 
@@ -28,6 +31,12 @@ func responseHeads() (heads []string) {
 	}
 	for _, tc := range responseFraming {
 		heads = append(heads, strings.ReplaceAll(tc.head, "|", "\r\n")+"\r\n\r\n")
+	}
+	for _, tc := range requestFraming {
+		heads = append(heads, "HTTP/1.1 200 OK\r\n"+strings.ReplaceAll(tc.lines, "|", "\r\n")+"\r\n\r\n")
+	}
+	for _, tc := range forwardedFields {
+		heads = append(heads, status("HTTP/1.1 200 OK\r\n"+strings.ReplaceAll(tc.lines, "|", "\r\n")))
 	}
 	return append(heads, nginxResponse)
 }
