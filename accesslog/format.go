@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // combined is the format of Apache and nginx.
@@ -52,7 +53,7 @@ func parseFormat(text string) (format, error) {
 	quoted := false
 	for rest := text; rest != ""; {
 		literal, after, found := strings.Cut(rest, "$")
-		if i := strings.IndexFunc(literal, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
+		if i := strings.IndexFunc(literal, unicode.IsControl); i >= 0 {
 			return nil, fmt.Errorf("%q has a control character", text)
 		}
 		quoted = quoted != (strings.Count(literal, `"`)%2 == 1)

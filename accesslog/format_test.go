@@ -152,6 +152,7 @@ func TestFormatsThatAreRefused(t *testing.T) {
 		"$$status":                    `"$$status" has no variable; want json, combined, or a line such as "$method $target $status"`,
 		"$status\n$method":            `"$status\n$method" has a control character`,
 		"$status\x7f":                 `"$status\x7f" has a control character`,
+		"$status\u0085":               `"$status\u0085" has a control character`,
 		"$Status":                     `"$" without a name; write $$ for a dollar`,
 	} {
 		_, err := New(Options{Output: &sink{}, Format: format})

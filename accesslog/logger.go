@@ -116,7 +116,7 @@ func New(o Options) (*Logger, error) {
 // then, and whoever reads them and goes away leaves an error behind, and no SIGPIPE. A file
 // that is a pipe does not wait for its reader.
 func open(path string) (*os.File, error) {
-	fd := -1
+	var fd int
 	switch path {
 	case Stdout:
 		fd = syscall.Stdout

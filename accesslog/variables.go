@@ -82,7 +82,13 @@ func appendRequest(b []byte, s *Shard, safe *charset) []byte {
 		return b
 	}
 	b = append(appendClipped(b, r.Method, mostMethod, safe), ' ')
+	if len(r.Target) == 0 {
+		b = append(b, '-')
+	}
 	b = append(appendClipped(b, r.Target, mostTarget, safe), ' ')
+	if r.Protocol == "" {
+		b = append(b, '-')
+	}
 	return appendText(b, r.Protocol, safe)
 }
 

@@ -326,3 +326,15 @@ func TestScrapesWhileCountingAreConsistent(t *testing.T) {
 		t.Errorf("%d durations, %v connections", n, accepted)
 	}
 }
+
+func TestTheAccessLogHasNoSeriesUnlessItIsObserved(t *testing.T) {
+	for name := range scrape(t, New(Options{})) {
+		if strings.Contains(name, "access_log") {
+			t.Errorf("%s is there", name)
+		}
+	}
+	s := scrape(t, everything())
+	s.want(t, "sidecar_access_log_lines_total{}", 5)
+	s.want(t, "sidecar_access_log_dropped_total{}", 2)
+	s.want(t, "sidecar_access_log_write_errors_total{}", 1)
+}

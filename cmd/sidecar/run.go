@@ -30,7 +30,8 @@ func newRun() *cobra.Command {
 		Short: "Serve, until SIGTERM or SIGINT",
 		Long: `Serves what the configuration says. SIGTERM or SIGINT stops accepting and lets what is
 running end, for runtime.drain at most; then it is cut, the log says so, and the exit status
-is 0 all the same. A second signal ends the process at once.`,
+is 0 all the same. A second signal ends the process at once. SIGUSR1 opens the access log
+anew, after its file has been moved away.`,
 		Example: `  sidecar run --config /etc/sidecar/config.toml
   SIDECAR_SERVICE_ORDERS_LISTEN=127.0.0.1:7001 sidecar run`,
 		Args: noArguments,
@@ -70,7 +71,23 @@ func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger
 		return err
 	}
 	context.AfterFunc(ctx, stop)
+	rotate := make(chan os.Signal, 1)
+	signal.Notify(rotate, syscall.SIGUSR1)
+	defer signal.Stop(rotate)
+	go reopenLogs(ctx, d, rotate)
 	return runDaemon(ctx, d)
+}
+
+// reopenLogs opens the access log anew at each signal, until ctx ends.
+func reopenLogs(ctx context.Context, d *daemon.Daemon, rotate <-chan os.Signal) {
+	for {
+		select {
+		case <-rotate:
+			d.ReopenAccessLog()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // runDaemon runs d until ctx ends. That something had to be cut at the end is no failure: how

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,7 +25,7 @@ func (d *Daemon) openAccessLog() error {
 		Loops: len(loops), Post: func(loop int, fn func()) bool { return loops[loop].Post(fn) },
 	})
 	if err != nil {
-		return fmt.Errorf("access_log: %w", err)
+		return err
 	}
 	d.accessLog = l
 	d.metrics.ObserveAccessLog(func(emit func(metrics.AccessLogSample)) {
@@ -34,6 +33,19 @@ func (d *Daemon) openAccessLog() error {
 		emit(metrics.AccessLogSample{Lines: n.Lines, Dropped: n.Dropped, WriteErrors: n.WriteErrors})
 	})
 	return nil
+}
+
+// ReopenAccessLog opens the access log's file anew, after it has been moved away. It may be
+// called from any goroutine while the daemon runs; without an access log it does nothing.
+func (d *Daemon) ReopenAccessLog() {
+	if d.accessLog == nil {
+		return
+	}
+	if err := d.accessLog.Reopen(); err != nil {
+		d.log.Error("access log could not be opened anew; the old file stays in use", zap.Error(err))
+		return
+	}
+	d.log.Info("access log opened anew")
 }
 
 // closeAccessLog writes what is left. The loops have ended.

@@ -73,6 +73,10 @@ func TestNewThatFailsLeavesNothingOpen(t *testing.T) {
 				"[[service]]\nname = \"second\"\nlisten = \"127.0.0.1:0\"\n",
 			[]string{`service "second"`, "consul", "/none/ca.pem"},
 		},
+		{
+			"access log", adminOff + "[access_log]\npath = \"/none/access.log\"\n" + text("first", "http", "unix:"+socket, "127.0.0.1:1"),
+			[]string{"access log", "/none/access.log", "no such file"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wantNothingLeft(t, func(t *testing.T) {
