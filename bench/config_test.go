@@ -30,3 +30,23 @@ func TestNginxPinsByMask(t *testing.T) {
 		t.Errorf("pinned:\n%s", text)
 	}
 }
+
+func TestNginxKeepsLargeBodiesInMemory(t *testing.T) {
+	for _, large := range []bool{true, false} {
+		text := nginxHTTP("127.0.0.1:1", setting{http: true, large: large, origin: "127.0.0.1:2"})
+		if strings.Contains(text, "proxy_max_temp_file_size 0;") != large {
+			t.Errorf("large bodies %v:\n%s", large, text)
+		}
+	}
+}
+
+func TestHAProxyComesTwiceForLargeBodies(t *testing.T) {
+	b := &bench{opts: options{proxies: []string{nameSidecar, nameHAProxy, nameNginx}}}
+	var labels []string
+	for _, p := range b.largeProxies() {
+		labels = append(labels, p.label)
+	}
+	if got, want := strings.Join(labels, ", "), "sidecar, haproxy, haproxy tuned, nginx"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

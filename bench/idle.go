@@ -134,7 +134,7 @@ func (b *bench) idleRun(p proxy, n int) (before, after memory, err error) {
 		return before, after, err
 	}
 	defer b.stopProxy(r)
-	if err := checkAnswer(r.addr); err != nil {
+	if err := checkAnswer(r.addr, smallBody); err != nil {
 		return before, after, err
 	}
 	if err := b.pause(settleTime); err != nil {
@@ -235,8 +235,8 @@ func (c *idleConns) readAnswer(fd int) error {
 			return fmt.Errorf("closed after %q", c.buf[:got])
 		}
 		got += n
-		if _, body, ok := bytes.Cut(c.buf[:got], []byte("\r\n\r\n")); ok && len(body) >= bodySize {
-			if !bytes.HasPrefix(c.buf[:got], []byte("HTTP/1.1 200 ")) || string(body) != originBody() {
+		if _, body, ok := bytes.Cut(c.buf[:got], []byte("\r\n\r\n")); ok && len(body) >= smallSize {
+			if !bytes.HasPrefix(c.buf[:got], []byte("HTTP/1.1 200 ")) || string(body) != smallBody.text() {
 				return fmt.Errorf("a wrong answer: %q", c.buf[:got])
 			}
 			return nil

@@ -6,7 +6,7 @@
 // throughput does on what else the machine is doing. docs/performance.md says how to read
 // the tables.
 //
-//	go run ./bench                       everything, about ten minutes
+//	go run ./bench                       everything, about twelve minutes
 //	go run ./bench -quick                everything, a minute, for a look
 //	go run ./bench -measure http,bulk    two of the tables
 //	go run ./bench -baseline ../old/sidecar -proxies sidecar,haproxy

@@ -86,7 +86,17 @@ func launchNginx(b *bench, s setting) (*running, error) {
 	return r, err
 }
 
+// nginxLarge keeps a large body in memory, in buffers of a useful size: the
+// default are eight of a page, and then a file.
+const nginxLarge = `proxy_buffers            16 64k;
+			proxy_busy_buffers_size  256k;
+			proxy_max_temp_file_size 0;`
+
 func nginxHTTP(addr string, s setting) string {
+	more := ""
+	if s.large {
+		more = nginxLarge
+	}
 	return fmt.Sprintf(`
 http {
 	access_log         off;
@@ -106,10 +116,11 @@ http {
 			proxy_http_version 1.1;
 			proxy_set_header   Connection "";
 			proxy_set_header   X-Forwarded-For $proxy_add_x_forwarded_for;
+			%s
 		}
 	}
 }
-`, nginxTempPaths, s.origin, addr)
+`, nginxTempPaths, s.origin, addr, more)
 }
 
 func nginxStream(addr string, s setting) string {

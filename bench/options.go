@@ -17,11 +17,12 @@ const (
 	measureHTTP      = "http"  // one loop, pinned
 	measureHTTPLoops = "http2" // several loops, unpinned
 	measureTCP       = "tcp"   // small messages
+	measureLarge     = "large" // HTTP, large bodies
 	measureBulk      = "bulk"  // large streams, both directions
 	measureIdle      = "idle"  // memory of idle connections
 )
 
-var allMeasures = []string{measureHTTP, measureHTTPLoops, measureTCP, measureBulk, measureIdle}
+var allMeasures = []string{measureHTTP, measureHTTPLoops, measureLarge, measureTCP, measureBulk, measureIdle}
 
 // The proxies that can be asked for.
 const (

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // setting is what the proxies of one table have in common.
 type setting struct {
 	http     bool   // else TCP
+	large    bool   // HTTP with large bodies
 	origin   string // where they forward to
 	loops    int    // loops, threads or workers
 	core     int    // where these are pinned, or anyCore
@@ -85,6 +87,11 @@ func (b *bench) httpProxies() []proxy {
 	return list
 }
 
+// largeProxies returns the proxies for large bodies: HAProxy comes twice.
+func (b *bench) largeProxies() []proxy {
+	return withTunedHAProxy(b.httpProxies())
+}
+
 // tcpProxies returns the proxies for small messages over TCP, and a note on what is missing.
 func (b *bench) tcpProxies() (list []proxy, notes []string) {
 	for _, name := range b.opts.proxies {
@@ -100,16 +107,18 @@ func (b *bench) tcpProxies() (list []proxy, notes []string) {
 // bulkProxies returns the proxies for bulk: HAProxy comes twice.
 func (b *bench) bulkProxies() (list []proxy, notes []string) {
 	list, notes = b.tcpProxies()
+	return withTunedHAProxy(list), notes
+}
+
+// withTunedHAProxy makes two of HAProxy, which moves much data in different ways.
+func withTunedHAProxy(list []proxy) []proxy {
 	for i, p := range list {
-		if p.label != nameHAProxy {
-			continue
+		if p.label == nameHAProxy {
+			list[i].launch = haproxyLauncher(spliceAuto)
+			return slices.Insert(list, i+1, proxy{label: nameTunedHAProxy, launch: haproxyLauncher(spliceForced)})
 		}
-		list[i].launch = haproxyLauncher(spliceAuto)
-		tuned := proxy{label: nameTunedHAProxy, launch: haproxyLauncher(spliceForced)}
-		list = append(list[:i+1], append([]proxy{tuned}, list[i+1:]...)...)
-		break
 	}
-	return list, notes
+	return list
 }
 
 const noStreamModule = "nginx is missing: its stream module is not installed (Debian: libnginx-mod-stream)."

@@ -15,7 +15,7 @@ func (b *bench) table(name string) error {
 		return b.requests(requestPlan{
 			title:   "HTTP, one loop, thread or worker, pinned",
 			unit:    "req",
-			setting: pinned, proxies: b.httpProxies(), conns: b.opts.connections,
+			setting: pinned, proxies: b.httpProxies(), conns: b.opts.connections, body: smallBody,
 			wrkCore: b.opts.loadCore, wrkThreads: 1,
 		})
 	case measureHTTPLoops:
@@ -23,15 +23,23 @@ func (b *bench) table(name string) error {
 		return b.requests(requestPlan{
 			title:   fmt.Sprintf("HTTP, %d loops, threads or workers, not pinned", b.opts.loops),
 			unit:    "req",
-			setting: s, proxies: b.httpProxies(), conns: b.opts.connections,
+			setting: s, proxies: b.httpProxies(), conns: b.opts.connections, body: smallBody,
 			wrkCore: anyCore, wrkThreads: 2,
+		})
+	case measureLarge:
+		pinned.http, pinned.large = true, true
+		return b.requests(requestPlan{
+			title:   fmt.Sprintf("HTTP, bodies of %d KiB, one loop, thread or worker, pinned", largeSize>>10),
+			unit:    "MB",
+			setting: pinned, proxies: b.largeProxies(), conns: largeConns, body: largeBody,
+			wrkCore: b.opts.loadCore, wrkThreads: 1,
 		})
 	case measureTCP:
 		proxies, notes := b.tcpProxies()
 		return b.requests(requestPlan{
 			title:   "TCP, small messages, one loop, thread or worker, pinned",
 			unit:    "msg",
-			setting: pinned, proxies: proxies, conns: []int{64},
+			setting: pinned, proxies: proxies, conns: []int{64}, body: smallBody,
 			wrkCore: b.opts.loadCore, wrkThreads: 1, notes: notes,
 		})
 	case measureBulk:
@@ -48,6 +56,7 @@ type requestPlan struct {
 	setting     setting
 	proxies     []proxy
 	conns       []int
+	body        body // what is asked for
 	wrkCore     int
 	wrkThreads  int
 	notes       []string
@@ -65,10 +74,10 @@ func (b *bench) requests(plan requestPlan) error {
 	var results []*result
 	for _, conns := range plan.conns {
 		for _, p := range all {
-			if err := checkAnswer(p.addr); err != nil {
+			if err := checkAnswer(p.addr, plan.body); err != nil {
 				return fmt.Errorf("%s does not answer as the origin does: %w", p.label, err)
 			}
-			if _, _, err := b.wrk(p.addr, plan.wrkCore, plan.wrkThreads, conns, time.Second); err != nil { // warms up
+			if _, _, err := b.wrk(p.addr+plan.body.path, plan.wrkCore, plan.wrkThreads, conns, time.Second); err != nil { // warms up
 				return err
 			}
 		}
@@ -81,13 +90,16 @@ func (b *bench) requests(plan requestPlan) error {
 				if err := b.requestRun(plan, p, turn[i]); err != nil {
 					return fmt.Errorf("%s at %d connections: %w", p.label, conns, err)
 				}
-				b.progress("%s: %d connections, round %d of %d, %s: %.0f %s/s, %.2f µs", strings.ToLower(plan.title),
+				b.progress("%s: %d connections, round %d of %d, %s: %.0f %s/s, CPU %.2f", strings.ToLower(plan.title),
 					conns, round+1, b.opts.rounds, p.label, last(turn[i].rate), plan.unit, last(turn[i].cpu))
 			}
 		}
 		results = append(results, turn...)
 	}
 	t := requestTable(plan.title, plan.unit, results)
+	if plan.body == largeBody {
+		t = largeTable(plan.title, results)
+	}
 	t.notes = append(t.notes, plan.notes...)
 	fmt.Print(t)
 	return nil
@@ -99,13 +111,17 @@ func (b *bench) requestRun(plan requestPlan, p *running, r *result) error {
 	}
 	var said wrkResult
 	u, err := measured(p.pids, b.origin.pids, func() (cpu time.Duration, err error) {
-		said, cpu, err = b.wrk(p.addr, plan.wrkCore, plan.wrkThreads, r.conns, b.opts.duration)
+		said, cpu, err = b.wrk(p.addr+plan.body.path, plan.wrkCore, plan.wrkThreads, r.conns, b.opts.duration)
 		return cpu, err
 	})
 	if err != nil {
 		return err
 	}
-	r.addWrk(u, said)
+	if plan.body == largeBody {
+		r.addLarge(u, said)
+	} else {
+		r.addWrk(u, said)
+	}
 	return b.check(p)
 }
 

@@ -11,7 +11,7 @@ type result struct {
 	label string
 	conns int
 
-	rate         series // requests per second, or Gbit/s
+	rate         series // requests per second, MB/s, or Gbit/s
 	cpu          series // µs per request, or ms per GB
 	user, system series // the parts of cpu
 	busy         series // share of a core that the proxy used
@@ -37,6 +37,15 @@ func (r *result) add(u usage, rate, units float64, per time.Duration) {
 
 func (r *result) addWrk(u usage, w wrkResult) {
 	r.add(u, w.rate, float64(w.requests), time.Microsecond)
+	r.p50 = append(r.p50, micros(w.p50))
+	r.p99 = append(r.p99, micros(w.p99))
+	r.errors += w.errors
+}
+
+// addLarge is addWrk for large bodies: what counts is their bytes.
+func (r *result) addLarge(u usage, w wrkResult) {
+	bytes := float64(w.requests) * largeSize
+	r.add(u, w.rate*largeSize/1e6, bytes/1e9, time.Millisecond)
 	r.p50 = append(r.p50, micros(w.p50))
 	r.p99 = append(r.p99, micros(w.p99))
 	r.errors += w.errors
@@ -114,6 +123,24 @@ func requestTable(title, unit string, all []*result) *table {
 			strconv.Itoa(r.conns), r.label, fixed(r.rate.median(), 0), fixed(r.p50.median(), 0), fixed(r.p99.median(), 0),
 			strconv.FormatInt(r.errors, 10), fixed(r.cpu.median(), 2), r.part(r.user, 2), r.part(r.system, 2),
 			between(r.cpu, 2), percent(r.busy.median()),
+		}
+		t.row(append(cells, ratioCells(r, all, refs)...)...)
+	}
+	t.noteNoise(all)
+	return t
+}
+
+// largeTable lays out results of wrk with large bodies.
+func largeTable(title string, all []*result) *table {
+	refs := references(all)
+	t := &table{title: title, labels: 2, head: append([]string{
+		"conns", "proxy", "MB/s", "min–max", "p50 µs", "p99 µs", "errors", "CPU ms/GB", "user", "system", "min–max", "busy",
+	}, ratioHeads(refs)...)}
+	for _, r := range all {
+		cells := []string{
+			strconv.Itoa(r.conns), r.label, fixed(r.rate.median(), 0), between(r.rate, 0),
+			fixed(r.p50.median(), 0), fixed(r.p99.median(), 0), strconv.FormatInt(r.errors, 10),
+			fixed(r.cpu.median(), 0), r.part(r.user, 0), r.part(r.system, 0), between(r.cpu, 0), percent(r.busy.median()),
 		}
 		t.row(append(cells, ratioCells(r, all, refs)...)...)
 	}

@@ -61,3 +61,15 @@ func TestNoiseIsNoted(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeTableCountsBytes(t *testing.T) {
+	r := &result{label: nameSidecar, conns: 8}
+	w := wrkResult{requests: 10_000, rate: 1_000, p50: time.Millisecond, p99: 2 * time.Millisecond}
+	r.addLarge(usage{cpu: cpuTime{system: 5 * time.Second}, wall: 10 * time.Second}, w)
+	text := largeTable("t", []*result{r}).String()
+	for _, cell := range []string{" MB/s ", " 1049 ", " CPU ms/GB ", " 477 ", " 50 % "} { // 10.49 GB
+		if !strings.Contains(text, cell) {
+			t.Errorf("no cell %q in\n%s", cell, text)
+		}
+	}
+}

@@ -18,14 +18,14 @@ type wrkResult struct {
 	errors   int64 // failed sockets and answers other than 2xx and 3xx
 }
 
-// wrk loads an address with keep-alive connections for a while.
-func (b *bench) wrk(addr string, core, threads, conns int, d time.Duration) (wrkResult, time.Duration, error) {
+// wrk loads an address, with a path behind it, over keep-alive connections for a while.
+func (b *bench) wrk(url string, core, threads, conns int, d time.Duration) (wrkResult, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, d+15*time.Second)
 	defer cancel()
 	var out bytes.Buffer
 	p, err := startProcess("wrk", core, &out, b.bin.wrk, "--latency", "--timeout", "5s",
 		"-t", strconv.Itoa(min(threads, conns)), "-c", strconv.Itoa(conns),
-		"-d", strconv.Itoa(int(d.Seconds()))+"s", "http://"+addr+"/")
+		"-d", strconv.Itoa(int(d.Seconds()))+"s", "http://"+url)
 	if err != nil {
 		return wrkResult{}, 0, err
 	}

@@ -36,22 +36,28 @@ func (p *process) descriptors() int {
 	return len(list)
 }
 
-// rest waits until nothing is under way, and for two collections of garbage, which the scrapes
+// rest is the footprint when nothing is under way.
+func rest(t *testing.T, s *sidecar) footprint {
+	t.Helper()
+	return collected(t, s, "nothing is under way", func(f footprint) bool { return f.connections == 0 && f.tasks == 0 })
+}
+
+// collected waits for what is looked for, and for two collections of garbage, which the scrapes
 // themselves bring about. Of what was seen after the first it returns the least: what else is
 // in use is garbage of the scrapes.
-func rest(t *testing.T, s *sidecar) footprint {
+func collected(t *testing.T, s *sidecar, what string, ok func(footprint) bool) footprint {
 	t.Helper()
 	var f footprint
 	collections, first := 0, 0.0
 	last := 0.0
-	within(t, 4*patience, "nothing is under way, and garbage has been collected", func() bool {
+	within(t, 4*patience, what+", and garbage has been collected", func() bool {
 		m := metrics(t, s)
 		now := footprint{
 			descriptors: s.descriptors(),
 			connections: sum(m, "sidecar_loop_connections"), tasks: sum(m, "sidecar_loop_tasks"), goroutines: sum(m, "go_goroutines"),
 			heap: sum(m, "go_memstats_heap_alloc_bytes"), resident: sum(m, "process_resident_memory_bytes"),
 		}
-		if now.connections > 0 || now.tasks > 0 {
+		if !ok(now) {
 			return false
 		}
 		at := sum(m, "go_memstats_last_gc_time_seconds")

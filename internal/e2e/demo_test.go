@@ -35,6 +35,10 @@ func TestTheDemoServesAndSumsUp(t *testing.T) {
 		}
 	}
 
+	within(t, patience, "it is ready", func() bool {
+		r, err := (&admin.Client{Address: at}).Ready(t.Context())
+		return err == nil && r.Ready
+	})
 	w := connect(t, web)
 	for range 40 {
 		if a, err := w.get("/"); err != nil || a.status != http.StatusOK && a.status != http.StatusInternalServerError {

@@ -13,12 +13,20 @@
 //   - health: health checks and breakers take an instance out and bring it back, and /status
 //     says why.
 //   - churn: many short connections leave descriptors, tasks and memory where they were.
+//   - conformance: HTTP/1.1 to the letter, by cases that are not ours.
+//   - idlerace: an origin that closes idle connections costs no request that may be repeated,
+//     and none that may not is executed twice.
+//   - large, slowreader: gigabytes pass byte for byte in constant memory, and who does not
+//     read holds back the writer.
+//   - upgrade, gone: tunnels; clients that go away.
 //   - admin, commandline, demo: what an operator sees.
 //
 // The requirements name times, such as "traffic within 1 s of passing". Tests wait much longer
 // than that before they fail, for a machine may be busy with something else; how long it took
 // is in the log (go test -v), which is where the figures are read. Nothing sleeps: each wait is
 // for something that can be observed.
+//
+// With -e2e.full the sizes are those of the requirements: 100,000 requests, 4 GiB, 1,000 readers.
 //
 // When the tests run under the race detector, so does the sidecar: a race in it is printed to
 // its standard error and changes its exit status, which every test looks at.

@@ -155,7 +155,11 @@ func TestASecondSIGTERMEndsItAtOnce(t *testing.T) {
 		begin(t, s, o)
 		s.signal(sig)
 		waitDraining(t, s)
-		s.signal(sig)
+		// Another, should this one come before the first has been taken note of everywhere.
+		within(t, patience, "it has ended", func() bool {
+			_ = s.cmd.Process.Signal(sig) // it may have ended already
+			return s.ended()
+		})
 		status := s.wait().Sys().(syscall.WaitStatus)
 		if !status.Signaled() || status.Signal() != sig {
 			t.Errorf("the second %v ended it with status %v, want death by the signal", sig, status)

@@ -58,8 +58,12 @@ func (w *wire) send(path string) error {
 	return err
 }
 
+// receive reads an answer, and passes over interim ones, as any client has to.
 func (w *wire) receive() (answer, error) {
 	resp, err := http.ReadResponse(w.r, nil)
+	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(w.r, nil)
+	}
 	if err != nil {
 		return answer{}, err
 	}

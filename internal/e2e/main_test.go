@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	_ "sidecar/internal/daemon" // the binary is built from it: with another one, results are not taken from go's cache
 )
 
 // requests is how many requests TestChurnLeavesNothingBehind makes.

@@ -168,11 +168,20 @@ func (p *process) name() string { return strconv.Itoa(p.cmd.Process.Pid) }
 // that does not listen.
 func deadAddress(t *testing.T) string {
 	t.Helper()
+	return bound(t, func(int) error { return nil })
+}
+
+// bound is the address of a socket that does not listen, after what prepare has done to it.
+func bound(t *testing.T, prepare func(fd int) error) string {
+	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
+	if err := prepare(fd); err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}

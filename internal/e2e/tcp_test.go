@@ -17,61 +17,15 @@ import (
 	"sidecar/internal/consultest"
 )
 
-// A stream is a TCP server whose connections echo what they get, and say at the end how much
-// it was: a client that has ended its side gets the sum nevertheless.
-type stream struct {
-	address string
-	mu      sync.Mutex
-	conns   map[net.Conn]bool
-}
-
-func serveStream(t *testing.T) *stream {
+// serveStream starts a TCP server whose connections echo what they get, and say at the end
+// how much it was: a client that has ended its side gets the sum nevertheless.
+func serveStream(t *testing.T) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stream{address: ln.Addr().String(), conns: map[net.Conn]bool{}}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.conns[c] = true
-			s.mu.Unlock()
-			all.Go(func() { s.serve(c) })
+	return serve(t, func(c net.Conn) {
+		if n, err := io.Copy(c, c); err == nil {
+			fmt.Fprintf(c, "\n%d bytes", n)
 		}
 	})
-	t.Cleanup(func() {
-		ln.Close()
-		s.mu.Lock()
-		for c := range s.conns {
-			c.Close()
-		}
-		s.mu.Unlock()
-		all.Wait()
-	})
-	return s
-}
-
-func (s *stream) serve(c net.Conn) {
-	n, err := io.Copy(c, c)
-	if err == nil {
-		fmt.Fprintf(c, "\n%d bytes", n)
-	}
-	c.Close()
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-}
-
-func (s *stream) open() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
 }
 
 // exchange sends a text over a session and returns as many bytes as come back.

@@ -47,6 +47,7 @@
 //   - Transfer-Encoding is "chunked", once, alone, in HTTP/1.1;
 //   - Transfer-Encoding together with Content-Length is refused on both sides;
 //   - octets above 0x7e and the fragment's "#" do not pass in a target;
+//   - a chunk size is below 2^62, and its line passes whole or not at all;
 //   - chunk extensions are checked, bounded, and dropped; trailer fields are
 //     checked and bounded, and those that must not be trailers are dropped.
 //

@@ -12,6 +12,7 @@ func post(lines ...string) string { return get(append([]string{"Content-Length: 
 var expectations = []verdict{
 	{"9110§10.1.1/continue", post("Expect: 100-Continue"), ""},
 	{"9110§10.1.1/continue-for-chunks", get("Transfer-Encoding: chunked", "Expect: 100-continue"), ""},
+	{"9110§10.1.1/none", post(), ""},
 	{"9110§10.1.1/no-body", get("Expect: 100-continue"), ""},
 	{"9110§10.1.1/empty-body", get("Content-Length: 0", "Expect: 100-continue"), ""},
 	{"9110§10.1.1/twice", post("Expect: 100-continue", "Expect: 100-continue"), ""},
@@ -36,7 +37,7 @@ func TestExpectation(t *testing.T) {
 	// Whether the client waits, and how many Expect fields pass: the server is
 	// asked for 100 only if the client can take it.
 	want := map[string]string{
-		"continue": "true 1", "continue-for-chunks": "true 1", "no-body": "false 0", "empty-body": "false 0",
+		"none": "false 0", "continue": "true 1", "continue-for-chunks": "true 1", "no-body": "false 0", "empty-body": "false 0",
 		"twice": "true 2", "list": "true 1", "empty": "false 1", "empty-elements": "false 1",
 		"named-by-connection": "true 1", "1.0": "false 0", "other-in-1.0": "false 0",
 	}

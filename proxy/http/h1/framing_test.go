@@ -236,6 +236,7 @@ var responseFraming = []struct {
 	{"9112§6.3/101", MethodGet, "HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: x", "none 0 keep"},
 	{"9112§6.3/205", MethodGet, "HTTP/1.1 205 Reset Content|Content-Length: 0", "none 0 Content-Length: 0| keep"},
 	{"9112§6.3/connect-200", MethodConnect, "HTTP/1.1 200 OK", "none 0 keep"},
+	{"9112§6.3/connect-300", MethodConnect, "HTTP/1.1 300 No|Content-Length: 5", "length 5 Content-Length: 5| keep"},
 	{"9112§6.3/connect-400", MethodConnect, "HTTP/1.1 400 No|Content-Length: 5", "length 5 Content-Length: 5| keep"},
 	{"9112§9.3/close", MethodGet, "HTTP/1.1 200 OK|Content-Length: 5|Connection: x, Close", "length 5 Content-Length: 5|"},
 	{"9112§9.3/1.0", MethodGet, "HTTP/1.0 200 OK|Content-Length: 5", "length 5 Content-Length: 5|"},

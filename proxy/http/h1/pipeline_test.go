@@ -29,6 +29,7 @@ func TestForwardRequests(t *testing.T) {
 		{"9112§7.1.1/extensions-go", "POST /1 HTTP/1.1|Host: a|Transfer-Encoding: chunked||5;a=\"b\"|hello|0;c|X-T: 1|Host: b||GET /2 HTTP/1.1|Host: a||", "POST /1 HTTP/1.1|Host: a|Transfer-Encoding: chunked||5|hello|0|X-T: 1||GET /2 HTTP/1.1|Host: a||", 2, false},
 		{"9112§6.1/coding-is-the-proxy's", "POST /1 HTTP/1.1|TRANSFER-encoding:\tCHUNKED|Host: a||0||", "POST /1 HTTP/1.1|Host: a|Transfer-Encoding: chunked||0||", 1, false},
 		{"9110§10.1.4/trailers", "GET /1 HTTP/1.1|Host: a|TE: trailers, deflate|Connection: TE, close|X-A: 1||", "GET /1 HTTP/1.1|Host: a|X-A: 1|TE: trailers|Connection: TE||", 1, false},
+		{"9110§10.1.4/trailers-first", "GET /1 HTTP/1.1|TE: trailers|Host: a||", "GET /1 HTTP/1.1|Host: a|TE: trailers|Connection: TE||", 1, false},
 		{"9112§3.2/host-is-added", "GET /1 HTTP/1.0|X-A: 1||", "GET /1 HTTP/1.1|Host: instead.example|X-A: 1||", 1, false},
 		{"9112§3.2/host-is-replaced-if-empty", "GET /1 HTTP/1.0|Host:|X-A: 1||", "GET /1 HTTP/1.1|Host: instead.example|X-A: 1||", 1, false},
 		{"9112§3.2.2/host-is-the-target's", "GET http://b:81/1 HTTP/1.1|Host: a||", "GET /1 HTTP/1.1|Host: b:81||", 1, false},

@@ -166,6 +166,8 @@ var targets = []verdict{
 	{"9112§3.2.2/empty-host-field", "GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", ""},
 	{"9112§3.2.2/1.0-no-host-field", "GET http://a/ HTTP/1.0\r\n\r\n", ""},
 	{"9110§4.2.1/empty-host", line("GET http:///a HTTP/1.1"), "400 bad-host"},
+	{"9110§4.2.1/only-scheme", line("GET http:// HTTP/1.1"), "400 bad-host"},
+	{"9110§4.2.1/only-scheme-https", line("GET https:// HTTP/1.1"), "400 bad-host"},
 	{"9110§4.2.1/only-port", line("GET http://:80/a HTTP/1.1"), "400 bad-host"},
 	{"9110§4.2.4/userinfo", line("GET http://me@test.example/ HTTP/1.1"), "400 bad-host"},
 	{"9112§3.2.3/authority", line("CONNECT test.example:443 HTTP/1.1"), ""},
@@ -233,6 +235,11 @@ var hosts = []verdict{
 	{"3986§3.2.2/underscore", host("a_b"), ""},
 	{"3986§3.2.2/percent", host("a%20b"), ""},
 	{"3986§3.2.2/bad-percent", host("a%2"), "400 bad-host"},
+	{"3986§3.2.2/bad-percent-first-digit", host("a%g2b"), "400 bad-host"},
+	{"3986§3.2.2/bad-percent-second-digit", host("a%2gb"), "400 bad-host"},
+	{"3986§3.2.2/percent-last", host("a%"), "400 bad-host"},
+	{"3986§3.2.2/bracket", host("["), "400 bad-host"},
+	{"3986§3.2.2/ip-future-open", host("[v"), "400 bad-host"},
 	{"3986§3.2.2/ip4", host("127.0.0.1:80"), ""},
 	{"3986§3.2.2/ip6", host("[::1]:8080"), ""},
 	{"3986§3.2.2/ip6-no-port", host("[2001:db8::1.2.3.4]"), ""},
@@ -318,6 +325,22 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestLimitOfHeadInTarget: the target may be what makes a head too large.
+func TestLimitOfHeadInTarget(t *testing.T) {
+	for _, tc := range []verdict{
+		{"9112§3/target-endless", "GET /" + strings.Repeat("a", 300), "414 target-too-long"},
+		{"9112§3/target-ends-behind-the-limit", line("GET /" + strings.Repeat("a", 300) + " HTTP/1.1"), "414 target-too-long"},
+		{"6585§5/target-fits", line("GET /" + strings.Repeat("a", 180) + " HTTP/1.1"), "431 head-too-large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := parseRequest(t, tc.head, &Limits{MaxHead: 200})
+			if got := cause(t, err); got != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestRequestParts(t *testing.T) {
 	r, err := parseRequest(t, "\r\nOPTIONS http://Other.example:81?x=1 HTTP/1.7\r\nhost: test.example\r\nX-A:  1 \r\n\r\nrest", nil)
 	if err != nil {
@@ -366,6 +389,9 @@ func TestAppendTarget(t *testing.T) {
 			r, err := parseRequest(t, line(tc.line), nil)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if r.Secure != strings.Contains(tc.line, "https:") {
+				t.Errorf("Secure = %v", r.Secure)
 			}
 			method, _, _ := strings.Cut(tc.line, " ")
 			if got := string(r.AppendRequestLine([]byte("> "))); got != "> "+method+" "+tc.want+" HTTP/1.1\r\n" {

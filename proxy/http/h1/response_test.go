@@ -27,6 +27,7 @@ var statusLines = []verdict{
 	{"9112§4/tab", status("HTTP/1.1\t200 OK"), "502 bad-version"},
 	{"9112§4/tab-behind", status("HTTP/1.1 200\tOK"), "502 bad-status-line"},
 	{"9112§4/nul", status("HTTP/1.1 200 O\x00K"), "502 bad-status-line"},
+	{"9112§4/control-is-all-there-is", "HTTP/1.1 200 O\x00", "502 bad-status-line"},
 	{"9112§4/bare-cr", status("HTTP/1.1 200 O\rK"), "502 bad-status-line"},
 	{"9112§2.2/bare-lf", "HTTP/1.1 200 OK\nContent-Length: 2\n\n", "502 bad-status-line"},
 	{"9112§2.2/empty-line-first", "\r\n" + status("HTTP/1.1 200 OK"), "502 bad-version"},

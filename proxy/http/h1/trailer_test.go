@@ -43,6 +43,8 @@ var trailers = []struct{ name, in, want string }{
 	{"9112§2.2/bare-lf-first", "\n", "400 bad-trailer"},
 	{"9112§7.1.2/longest-line", "X: " + strings.Repeat("x", MaxTrailerLine-5) + "\r\n", "="},
 	{"9112§7.1.2/line-too-long", "X: " + strings.Repeat("x", MaxTrailerLine-4) + "\r\n", "431 trailer-too-large"},
+	{"9112§7.1.2/largest", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 3) + "X: " + strings.Repeat("x", 4089) + "\r\n", "="},
+	{"9112§7.1.2/too-large", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 3) + "X: " + strings.Repeat("x", 4090) + "\r\n", "431 trailer-too-large"},
 	{"9112§7.1.2/most-fields", strings.Repeat("X: 1\r\n", maxTrailerFields), "="},
 	{"9112§7.1.2/too-many-fields", strings.Repeat("X: 1\r\n", maxTrailerFields+1), "431 trailer-too-large"},
 	{"9112§7.1.2/too-many-that-are-dropped", strings.Repeat("Host: 1\r\n", maxTrailerFields+1), "431 trailer-too-large"},
