@@ -70,12 +70,23 @@ func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, stop)
+	running := givingBack(ctx, stop)
 	rotate := make(chan os.Signal, 1)
 	signal.Notify(rotate, syscall.SIGUSR1)
 	defer signal.Stop(rotate)
 	go reopenLogs(ctx, d, rotate)
-	return runDaemon(ctx, d)
+	return runDaemon(running, d)
+}
+
+// givingBack is a context that ends behind ctx, when stop has returned: the next signal is the
+// system's before anything else happens.
+func givingBack(ctx context.Context, stop func()) context.Context {
+	after, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(ctx, func() {
+		stop()
+		cancel()
+	})
+	return after
 }
 
 // reopenLogs opens the access log anew at each signal, until ctx ends.

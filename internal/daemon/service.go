@@ -153,7 +153,7 @@ func (d *Daemon) newHTTP(s *service) *http.Proxy {
 		Requests: d.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: d.accessLog,
 		Forward: http.Forwarding{
 			For: forwardedFor(c.HTTP.XForwardedFor), Proto: c.HTTP.XForwardedProto, Host: c.HTTP.XForwardedHost,
-			Via: c.HTTP.Via, Rewrite: c.HTTP.Host,
+			Via: c.HTTP.Via, Date: true, Rewrite: c.HTTP.Host,
 		},
 		Limits:  h1.Limits{MaxHead: c.HTTP.MaxHead, MaxFields: c.HTTP.MaxFields, MaxTarget: c.HTTP.MaxTarget},
 		MaxBody: int64(c.HTTP.MaxBody), CloseOnDown: c.OnDown == config.OnDownClose,

@@ -92,7 +92,7 @@ func readSlowly(t *testing.T, address string, o *large, n int, path string) (lea
 // and, where its response is spliced, what is in the pipe.
 const (
 	heldPerReader    = (16 + 12) << 10
-	splicedPerReader = 96 << 10
+	splicedPerReader = 64 << 10
 )
 
 // keptPipes is how many descriptors two loops keep at the most for splicing later.

@@ -67,6 +67,7 @@ type Conn struct {
 	ready   Events
 	awaited Events
 	muted   bool
+	bounded bool // see Room
 	peer    endpoint
 }
 

@@ -68,22 +68,29 @@ func (c *Conn) Quiet() bool {
 	return sysPeek(c.fd) == syscall.EAGAIN
 }
 
-// Room is how many bytes the kernel would take now without a write coming up short, about: the
-// size of the send buffer less what is in it, not acknowledged bytes included. It takes two
-// system calls.
+// unsentMost bounds what may wait in a send buffer without having been sent. The window of a
+// fast path is far below it; more would only be memory that waits for a slow receiver.
+const unsentMost = 512 << 10
+
+// Room is how many bytes the kernel takes now without a write coming up short. The first call
+// bounds what the kernel lets wait (TCP_NOTSENT_LOWAT, tcp(7)): the send buffer's own size says
+// little, since memory for all sockets together may run short before. 0 for Unix sockets, of
+// which it is not known.
 func (c *Conn) Room() int {
-	if c.fd < 0 {
+	if c.fd < 0 || c.peer.fam == unix.AF_UNIX {
 		return 0
 	}
-	size, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
-	if err != nil {
+	if !c.bounded {
+		c.bounded = true
+		if unix.SetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMost) != nil {
+			return 0
+		}
+	}
+	unsent, e := sysUnsent(c.fd)
+	if e != 0 {
 		return 0
 	}
-	queued, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
-	if err != nil {
-		return 0
-	}
-	return max(size-queued, 0)
+	return max(unsentMost-unsent, 0)
 }
 
 // maxVector is how many slices one Writev call hands to the kernel.

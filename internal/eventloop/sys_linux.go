@@ -19,6 +19,15 @@ func sysRead(fd int32, p []byte) (int, syscall.Errno) {
 	return int(n), e
 }
 
+// siocoutqnsd is SIOCOUTQNSD of linux/sockios.h: bytes that have not been sent yet.
+const siocoutqnsd = 0x894b
+
+func sysUnsent(fd int32) (int, syscall.Errno) {
+	var n int32
+	_, _, e := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(fd), siocoutqnsd, uintptr(unsafe.Pointer(&n)))
+	return int(n), e
+}
+
 // sysPeek is EAGAIN if a read would find nothing, and no end either.
 func sysPeek(fd int32) syscall.Errno {
 	var b [1]byte

@@ -11,9 +11,6 @@ import (
 // spliceFrom is how much of a body must be left for splice(2) to be worth its pipe.
 const spliceFrom = 64 << 10
 
-// spliceSlack is what the kernel's own accounting takes of a send buffer beside the bytes.
-const spliceSlack = 64 << 10
-
 // smallFill is what a splice must move for a stream without a length to stay with it: below,
 // a read and a write cost less.
 const smallFill = 8 << 10
@@ -171,7 +168,7 @@ func (f *flow) read() (state, bool) {
 	if f.next == f.end && f.large() {
 		// What is in a pipe waits in the kernel for its receiver, and a pipe may be large: no
 		// more goes in than can go out. A slow receiver gets its bytes through the buffer.
-		if room := f.to.Room() - spliceSlack; room >= spliceFrom && f.spliceable() {
+		if room := f.to.Room(); room >= spliceFrom && f.spliceable() {
 			return f.fill(room)
 		}
 	}

@@ -3,6 +3,7 @@ package http
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"sidecar/proxy/http/h1"
 )
@@ -44,6 +45,8 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	switch {
 	case o.Rewrite != "":
 		out = appendField(out, "Host: ", o.Rewrite)
+	case r.HostAt < 0 && len(r.Host) > 0: // of an absolute target, RFC 9112 §3.2.2
+		out = h1.AppendField(out, "Host", r.Host)
 	case r.HostAt < 0:
 		out = appendField(out, "Host: ", x.shard.proxy.Name)
 	}
@@ -123,7 +126,13 @@ func (x *exchange) appendResponse(out []byte) []byte {
 	case r.Status == http.StatusSwitchingProtocols:
 		out = appendUpgrade(out, &r.Head)
 	case r.Status >= 200:
+		if r.Status == http.StatusUpgradeRequired && r.Upgrade {
+			out = appendUpgrade(out, &r.Head) // RFC 9110 §15.5.22
+		}
 		out = x.appendConnection(out)
+		if x.shard.proxy.Forward.Date && !r.Seen.Has(h1.KindDate) {
+			out = x.shard.appendDate(out)
+		}
 	}
 	if r.Minor == 0 {
 		out = append(out, x.shard.proxy.via10...)
@@ -155,4 +164,21 @@ func appendNumber(out []byte, name string, n int) []byte {
 	out = append(out, name...)
 	out = strconv.AppendInt(out, int64(n), 10)
 	return append(out, "\r\n"...)
+}
+
+// A date is the text of a second, in the form of a Date field.
+type date struct {
+	second int64
+	text   []byte
+}
+
+// appendDate adds the present time as Date (RFC 9110 §6.6.1: a recipient with a clock adds it
+// to a message that it forwards without one).
+func (s *shard) appendDate(out []byte) []byte {
+	now := time.Now()
+	if now.Unix() != s.date.second {
+		s.date.second = now.Unix()
+		s.date.text = now.UTC().AppendFormat(s.date.text[:0], http.TimeFormat)
+	}
+	return h1.AppendField(out, "Date", s.date.text)
 }

@@ -31,6 +31,7 @@ type Forwarding struct {
 	Proto bool   // X-Forwarded-Proto: http, unless ForwardedOff
 	Host  bool   // X-Forwarded-Host: the client's Host, unless ForwardedOff
 	Via   string // pseudonym for Via (RFC 9110 §7.6.3), requests and responses; empty: none
+	Date  bool   // Date, to responses without one
 	// Rewrite replaces the request's Host; empty: the client's own passes.
 	Rewrite string
 }
