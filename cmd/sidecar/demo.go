@@ -69,10 +69,14 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error
 	if err != nil {
 		return demoListenError(o, err)
 	}
-	fmt.Fprint(stdout, demoGreeting(o.opened(d), origins))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if d.AwaitReady(ctx) != nil {
+			return
+		}
+		// What is to be pasted must work by then.
+		fmt.Fprint(stdout, demoGreeting(o.opened(d), origins))
 		summarize(ctx, d, origins, o.every, stdout)
 	}()
 	err = runDaemon(ctx, d)

@@ -199,14 +199,23 @@ func (d *Daemon) Run(ctx context.Context) error {
 // notify tells systemd, if it is there. That it cannot be told is no reason to stop.
 func notify(state string) { _, _ = sdnotify.SdNotify(false, state) }
 
-// announceReady says once that every service's instances are known.
-func (d *Daemon) announceReady(ctx context.Context) {
+// AwaitReady returns when every service's instances are known, which needs Run to run, or with
+// ctx's error. It may be called from any goroutine.
+func (d *Daemon) AwaitReady(ctx context.Context) error {
 	for _, s := range d.services {
 		select {
 		case <-s.upstream.Known():
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
+	}
+	return nil
+}
+
+// announceReady says once that every service's instances are known.
+func (d *Daemon) announceReady(ctx context.Context) {
+	if d.AwaitReady(ctx) != nil {
+		return
 	}
 	d.log.Info("ready: the instances of every service are known")
 	notify("STATUS=ready")
