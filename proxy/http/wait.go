@@ -68,6 +68,10 @@ func (x *exchange) probe() {
 	if x.mayProbe() && x.conn.Has(eventloop.HalfClosed) {
 		x.probed = true
 		n, _ := x.conn.TryWrite(stillThere)
+		if n > 0 && n < len(stillThere) {
+			// What has begun must be whole, or the next response would begin within it.
+			_ = x.tell(stillThere[n:])
+		}
 		x.sent += int64(n)
 		x.shard.requests.BytesOut.Add(uint64(n))
 	}
