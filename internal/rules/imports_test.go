@@ -38,12 +38,13 @@ var table = map[string][]string{
 	"internal/consultest/build": {"internal/consultest"}, // builds that agent, before the tests
 	"internal/consultest":       {},                      // starts a real agent, for tests
 	"internal/e2e":              {},                      // tests of the real binary
+	"internal/leaktest":         {},                      // for TestMain
 	"internal/rules":            {},
 	"bench":                     {all},
 }
 
 // outside are packages that nothing but a test may import.
-var outside = []string{"internal/consultest", "internal/e2e", "internal/rules", "bench", "cmd/sidecar"}
+var outside = []string{"internal/consultest", "internal/e2e", "internal/leaktest", "internal/rules", "bench", "cmd/sidecar"}
 
 // A restriction says who alone may import a library, tests apart, and why.
 type restriction struct {
