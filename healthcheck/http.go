@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -14,14 +15,17 @@ import (
 const (
 	// maxResponseBytes is how much of a response a probe reads, fields and body together.
 	maxResponseBytes = 64 << 10
-	// maxBodyBytes is how much of the body goes into the reason.
-	maxBodyBytes = 256
+	// maxReasonBytes is how much of what a server says goes into the reason.
+	maxReasonBytes = 256
 	// maxInterim is how many 1xx responses may come before the real one.
 	maxInterim = 5
+	userAgent  = "sidecar-health-check"
 )
 
 // HTTPOptions say what an HTTP probe asks for.
 type HTTPOptions struct {
+	// Method is the request's method, GET if empty. The request has no body.
+	Method string
 	// Path is the request's path and query, "/" if empty.
 	Path string
 	// Host is the request's Host field; the address if empty, "localhost" for a Unix
@@ -29,12 +33,22 @@ type HTTPOptions struct {
 	Host string
 	// Header holds further fields of the request, or is nil.
 	Header http.Header
+	// Statuses are those that pass; 200 to 399 if there are none. Of those below 200 only
+	// 101 can be the response's, the others announce one.
+	Statuses []StatusRange
+	// Body must match the response's body, of which it sees what is within the 64 KiB. Nil,
+	// the body is not looked at. The response to HEAD has an empty one.
+	Body *regexp.Regexp
 }
 
-// HTTP returns a Prober that sends GET over a connection of its own and passes on a status
-// of 2xx or 3xx. It follows no redirects and reads at most 64 KiB of the response. A path
-// that is none is found at the first probe, which fails because of it.
+// HTTP returns a Prober that sends a request over a connection of its own and passes if
+// status and body are as wanted. It follows no redirects and reads at most 64 KiB of the
+// response. A path or method that is none is found at the first probe, which fails because
+// of it.
 func HTTP(o HTTPOptions) Prober {
+	if o.Method == "" {
+		o.Method = http.MethodGet
+	}
 	if o.Path == "" {
 		o.Path = "/"
 	}
@@ -72,17 +86,35 @@ func (h *httpProber) Probe(ctx context.Context, address string) error {
 	if err := req.Write(conn); err != nil {
 		return fmt.Errorf("sending the request: %w", err)
 	}
-	r := bufio.NewReader(io.LimitReader(conn, maxResponseBytes))
+	limited := &io.LimitedReader{R: conn, N: maxResponseBytes}
 	// Closing the body would read the rest of it first; closing the connection does not.
-	resp, err := readResponse(r, req) //nolint:bodyclose // see above
+	resp, err := readResponse(bufio.NewReader(limited), req) //nolint:bodyclose // see above
 	if err != nil {
 		return fmt.Errorf("reading the response: %w", err)
 	}
-	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+	if wanted := statusSet(h.options.Statuses); !wanted.holds(resp.StatusCode) {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReasonBytes))
+		return &probeError{text: describe(resp, wanted, body)}
+	}
+	if h.options.Body == nil {
 		return nil
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes))
-	return &probeError{text: describe(resp, body)}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil && limited.N > 0 { // otherwise it is cut off here, not there
+		return fmt.Errorf("status %s, but reading the body: %w", firstLine(resp.Status), err)
+	}
+	return h.judgeBody(resp, body)
+}
+
+func (h *httpProber) judgeBody(resp *http.Response, body []byte) error {
+	if h.options.Body.Match(body) {
+		return nil
+	}
+	text := fmt.Sprintf("status %s, but the body does not match %q", firstLine(resp.Status), h.options.Body)
+	if line := firstLine(string(body)); line != "" {
+		return &probeError{text: fmt.Sprintf("%s; it begins with %q", text, line)}
+	}
+	return &probeError{text: text + "; there is no text in it"}
 }
 
 func (h *httpProber) request(address string) (*http.Request, error) {
@@ -90,23 +122,19 @@ func (h *httpProber) request(address string) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("path %q: %w", h.options.Path, err)
 	}
-	host := h.options.Host
-	switch {
-	case host != "":
-	case strings.HasPrefix(address, "unix:"):
-		host = "localhost"
-	default:
-		host = address
-	}
+	host := hostField(h.options.Host, address)
 	u.Scheme, u.Host = "http", host
+	if !isToken(h.options.Method) {
+		return nil, fmt.Errorf("method %q is none; want one such as GET", h.options.Method)
+	}
 	header := h.options.Header.Clone()
 	if header == nil {
 		header = make(http.Header)
 	}
 	if header.Get("User-Agent") == "" {
-		header.Set("User-Agent", "sidecar-health-check")
+		header.Set("User-Agent", userAgent)
 	}
-	return &http.Request{Method: http.MethodGet, URL: u, Host: host, Header: header, Close: true}, nil
+	return &http.Request{Method: h.options.Method, URL: u, Host: host, Header: header, Close: true}, nil
 }
 
 // readResponse reads the first response that is not an interim one.
@@ -123,18 +151,48 @@ func readResponse(r *bufio.Reader, req *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("more than %d interim responses", maxInterim)
 }
 
-// describe says what was answered: the status, and the first line of the body, where
-// health endpoints tend to say what is wrong.
-func describe(resp *http.Response, body []byte) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+// hostField returns what a request names as its host, unless that is configured.
+func hostField(configured, address string) string {
+	switch {
+	case configured != "":
+		return configured
+	case strings.HasPrefix(address, "unix:"):
+		return "localhost"
+	default:
+		return address
+	}
+}
+
+// isToken tells whether s may stand where HTTP wants a token, RFC 9110, 5.6.2. A space or a
+// line's end would make another request of it.
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
+}
+
+// describe says what was answered: the status, which ones were wanted if that is configured,
+// and the first line of the body, where health endpoints tend to say what is wrong.
+func describe(resp *http.Response, wanted statusSet, body []byte) string {
+	text := "status " + firstLine(resp.Status)
+	if len(wanted) > 0 {
+		text += ", want " + wanted.String()
+	}
+	if line := firstLine(string(body)); line != "" {
+		text += ": " + line
+	}
+	return text
+}
+
+// firstLine returns the first line of s that has any text, as far as it is fit for a reason.
+func firstLine(s string) string {
+	s = strings.TrimSpace(s)
+	line, _, _ := strings.Cut(s[:min(len(s), maxReasonBytes)], "\n")
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\uFFFD' {
 			return -1
 		}
 		return r
 	}, line)
-	if line = strings.TrimSpace(line); line == "" {
-		return "status " + resp.Status
-	}
-	return "status " + resp.Status + ": " + line
+	return strings.TrimSpace(line)
 }

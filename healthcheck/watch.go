@@ -36,6 +36,10 @@ type Settings struct {
 	// Interval is the time from the start of one probe to the start of the next, give or
 	// take a tenth at random.
 	Interval time.Duration
+	// DownInterval is used instead of Interval while the verdict is "down"; Interval if not
+	// positive. Shorter, it brings an address back sooner; longer, it spares one that is gone
+	// for good.
+	DownInterval time.Duration
 	// Timeout is how long one probe may take. One that takes longer has failed.
 	Timeout time.Duration
 	// Rise is how many passes in a row bring an address up that was down.
@@ -47,6 +51,9 @@ type Settings struct {
 func (s Settings) withDefaults() Settings {
 	if s.Interval <= 0 {
 		s.Interval = DefaultInterval
+	}
+	if s.DownInterval <= 0 {
+		s.DownInterval = s.Interval
 	}
 	if s.Timeout <= 0 {
 		s.Timeout = DefaultTimeout
@@ -96,7 +103,8 @@ func Watch(ctx context.Context, p Prober, address string, s Settings, report fun
 		}
 		// A probe that took longer than the interval must not make the next one follow
 		// at once: a struggling address would be probed the harder.
-		timer.Reset(max(jittered(s.Interval)-time.Since(start), s.Interval/10))
+		interval := w.interval()
+		timer.Reset(max(jittered(interval)-time.Since(start), interval/10))
 	}
 }
 
@@ -116,6 +124,15 @@ type watch struct {
 	decided  bool
 	healthy  bool
 	row      int // results in a row that contradict the verdict
+}
+
+// interval is the time between two probes under the present verdict. An address on its way
+// up is still down, and one on its way down is still up.
+func (w *watch) interval() time.Duration {
+	if w.decided && !w.healthy {
+		return w.settings.DownInterval
+	}
+	return w.settings.Interval
 }
 
 // observe takes the result of one probe and tells whether the verdict is new.

@@ -82,6 +82,15 @@ func (c *clinic) afterProbes(n int) {
 	c.t.Fatalf("only %d probes, want %d", len(c.probes), n)
 }
 
+// gaps returns the times between the probes that afterProbes saw.
+func (c *clinic) gaps() []time.Duration {
+	var out []time.Duration
+	for i := range c.probes[1:] {
+		out = append(out, c.probes[i+1].Sub(c.probes[i]))
+	}
+	return out
+}
+
 func (c *clinic) wantVerdicts(want ...string) {
 	c.t.Helper()
 	var got []string
@@ -160,8 +169,7 @@ func TestIntervalIsJittered(t *testing.T) {
 		c.watch(quick)
 		c.afterProbes(50)
 		different := make(map[time.Duration]bool)
-		for i := range c.probes[1:] {
-			d := c.probes[i+1].Sub(c.probes[i])
+		for _, d := range c.gaps() {
 			if d < 900*time.Millisecond || d > 1100*time.Millisecond {
 				t.Fatalf("%v between two probes", d)
 			}
@@ -173,7 +181,79 @@ func TestIntervalIsJittered(t *testing.T) {
 	})
 }
 
-func TestSlowProbeTimesOutAndIsNotFollowedAtOnce(t *testing.T) {
+// The verdict decides which interval comes next, not the result of the last probe.
+func TestDownIntervalHoldsWhileTheVerdictIsDown(t *testing.T) {
+	for name, down := range map[string]time.Duration{
+		"shorter": 300 * time.Millisecond,
+		"longer":  5 * time.Second,
+		"none":    0,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				script := []bool{
+					false, true, false, // down from the first on; one pass is not two
+					true, true, // up
+					false, false, true, // two failures are not three
+					false, false, false, // down
+					false, true, true, true, // up again
+				}
+				// The verdict after each probe.
+				const verdicts = "ddd" + "du" + "uuu" + "uud" + "dduu"
+				s := quick
+				s.DownInterval = down
+				c := &clinic{t: t, script: script}
+				c.watch(s)
+				c.afterProbes(len(script))
+				for i, gap := range c.gaps()[:len(script)-1] {
+					want := time.Second
+					if verdicts[i] == 'd' && down > 0 {
+						want = down
+					}
+					if gap < want-want/10 || gap > want+want/10 {
+						t.Errorf("%v after probe %d, want %v give or take a tenth", gap, i+1, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestDownIntervalIsJittered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clinic{t: t, result: refuses}
+		c.watch(Settings{Interval: time.Hour, DownInterval: time.Second})
+		c.afterProbes(50)
+		different := make(map[time.Duration]bool)
+		for _, gap := range c.gaps() {
+			if gap < 900*time.Millisecond || gap > 1100*time.Millisecond {
+				t.Fatalf("%v between two probes", gap)
+			}
+			different[gap] = true
+		}
+		if len(different) < 25 {
+			t.Errorf("only %d different intervals out of %d", len(different), len(c.probes)-1)
+		}
+	})
+}
+
+func TestSlowProbeOfADownAddressIsNotFollowedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &clinic{t: t}
+		c.result = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		c.watch(Settings{Interval: time.Minute, DownInterval: time.Second, Timeout: 3 * time.Second})
+		c.afterProbes(3)
+		for _, gap := range c.gaps() {
+			if gap != 3100*time.Millisecond {
+				t.Errorf("%v between two probes, want the timeout and a tenth of the down interval", gap)
+			}
+		}
+	})
+}
+
+func TestSlowProbeTTimesOutAndIsNotFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &clinic{t: t}
 		c.result = func(ctx context.Context) error {
@@ -214,8 +294,18 @@ func TestEndingWhileAProbeRunsReportsNothing(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	want := Settings{DefaultInterval, DefaultTimeout, DefaultRise, DefaultFall}
-	if got := (Settings{}).withDefaults(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+	want := Settings{DefaultInterval, DefaultInterval, DefaultTimeout, DefaultRise, DefaultFall}
+	for _, s := range []Settings{{}, {-1, -1, -1, -1, -1}} {
+		if got := s.withDefaults(); got != want {
+			t.Errorf("%+v: got %+v, want %+v", s, got, want)
+		}
+	}
+	s := Settings{time.Second, time.Minute, 2 * time.Second, 4, 5}
+	if got := s.withDefaults(); got != s {
+		t.Errorf("got %+v, want %+v", got, s)
+	}
+	s.DownInterval = 0
+	if got := s.withDefaults().DownInterval; got != s.Interval {
+		t.Errorf("down interval %v, want the interval, %v", got, s.Interval)
 	}
 }
