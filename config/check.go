@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"net/url"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +18,9 @@ import (
 func (f *field) checkText(s string) *mistake {
 	if f.allowed != nil {
 		return f.checkWord(s)
+	}
+	if f.check == "body" {
+		return checkBody(s)
 	}
 	if m := plain(s, strconv.Quote(clip(s))); m != nil {
 		return m
@@ -34,15 +40,13 @@ func (f *field) checkText(s string) *mistake {
 	case "instance":
 		return checkInstance(s)
 	case "retry":
-		return checkRetry(s)
-	case "path":
-		return checkPath(s)
-	case "pseudonym":
-		if s != "" && !only(s, isTokenByte) {
-			return wrong("%q is not a pseudonym; want letters, digits and - . _ without blanks", s)
+		return f.checkRetry(s)
+	case "zone":
+		if strings.ContainsFunc(s, unicode.IsSpace) {
+			return wrong("%q has a blank; a zone is one word, as it stands behind zone= of an instance", s)
 		}
-	case "host":
-		return checkHost(s)
+	case "regexp":
+		return checkRegexp(s)
 	case "log_path":
 		return checkLogPath(s)
 	case "log_format":
@@ -51,7 +55,7 @@ func (f *field) checkText(s string) *mistake {
 		_, _, m := parseConsul(s)
 		return m
 	default:
-		panic("config: no such check: " + f.check) //nolint:forbidigo // only a programmer's mistake leads here
+		return f.checkHTTP(s)
 	}
 	return nil
 }
@@ -133,47 +137,32 @@ func checkInstance(s string) *mistake {
 	return nil
 }
 
-func checkRetry(s string) *mistake {
+func (f *field) checkRetry(s string) *mistake {
+	const allowed = "allowed are connect, reset, timeout and statuses from 500 to 599"
 	words := []string{RetryConnect, RetryReset, RetryTimeout}
 	if slices.Contains(words, s) {
 		return nil
 	}
+	if slices.Contains(f.later, s) {
+		return wrong("%q is not available in this version; %s", s, allowed)
+	}
 	if len(s) == 3 && s[0] == '5' && only(s, isDigit) {
 		return nil
 	}
-	m := wrong("%q is not known; allowed are connect, reset, timeout and statuses from 500 to 599", s)
+	m := wrong("%q is not known; %s", s, allowed)
 	m.suggestion = nearest(s, words)
 	return m
 }
 
-func checkPath(s string) *mistake {
+// checkRegexp checks a regular expression.
+func checkRegexp(s string) *mistake {
+	_, err := regexp.Compile(s)
+	var bad *syntax.Error
 	switch {
-	case !strings.HasPrefix(s, "/"):
-		return wrong("%q does not begin with a slash; write %q", s, "/"+s)
-	case !only(s, func(b byte) bool { return b > ' ' && b < 0x7f }):
-		return wrong("%q has a blank or a character that must be written as %%XX", s)
-	case strings.Contains(s, "#"):
-		return wrong("%q has a fragment; servers never see what follows #", s)
-	}
-	return nil
-}
-
-// checkHost checks what is sent as Host: a name or an ip address, with or without a port.
-func checkHost(s string) *mistake {
-	if s == "" {
-		return nil
-	}
-	var host string
-	if h, port, err := net.SplitHostPort(s); err == nil {
-		if m := checkPort(s, port, 1); m != nil {
-			return m
-		}
-		host = h
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
-	}
-	if !validHost(host) || strings.Contains(host, ":") != strings.HasPrefix(s, "[") {
-		return wrong(`%q is not a host; want a name or an ip address, with or without a port, such as "orders.internal:8080"`, s)
+	case errors.As(err, &bad):
+		return wrong("%q is not a regular expression: %s: %q", s, string(bad.Code), bad.Expr)
+	case err != nil:
+		return wrong("%q is not a regular expression", s)
 	}
 	return nil
 }
@@ -240,9 +229,4 @@ func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
 func isNameByte(b byte) bool {
 	return b == '-' || b == '_' || isDigit(b) || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
-}
-
-// isTokenByte tells what a token of HTTP is made of (RFC 9110, 5.6.2).
-func isTokenByte(b byte) bool {
-	return isNameByte(b) || strings.IndexByte("!#$%&'*+.^`|~", b) >= 0
 }

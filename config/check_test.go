@@ -44,6 +44,8 @@ func TestChecks(t *testing.T) {
 		{"http.host", "a/b", `"a/b" is not a host; want a name or an ip address, with or without a port, such as "orders.internal:8080"`},
 		{"retry.on", "599,500", ""},
 		{"retry.on", "600", `"600" is not known; allowed are connect, reset, timeout and statuses from 500 to 599`},
+		{"retry.on", "cancelled", `"cancelled" is not known; allowed are connect, reset, timeout and statuses from 500 to 599`},
+		{"retry.on", "refused-stream", `"refused-stream" is not available in this version; allowed are connect, reset, timeout and statuses from 500 to 599`},
 		{"retry.on", "5000", `"5000" is not known; allowed are connect, reset, timeout and statuses from 500 to 599`},
 		{"breaker.consecutive_failures", "-1", `-1 is out of range; want 0 to 1000000`},
 		{"timeout.idle", "Inf", `"Inf" has no unit; want a duration such as "500ms", "5s" or "1m30s"`},

@@ -9,7 +9,7 @@ import "time"
 //	allowed   the words it may be, separated by |
 //	later     words that are known, but belong to a later version
 //	min, max  the range, both included; a duration is 0s or more when nothing else is said
-//	check     the name of a further check, see check.go
+//	check     the name of a further check, see check.go and checkhttp.go
 //	fallback  a variable that gives the default, see doc.go
 //	doc       what it is, in one line
 
@@ -52,6 +52,7 @@ type Runtime struct {
 	Loops    int           `key:"loops" default:"0" min:"0" max:"1024" doc:"event loop threads; 0: one per CPU"`
 	StateDir string        `key:"state_dir" default:"" fallback:"STATE_DIRECTORY" doc:"folder for the last good instance sets; empty: none; default from $STATE_DIRECTORY"`
 	Drain    time.Duration `key:"drain" default:"30s" doc:"how long a stop waits for what is running; 0s: not at all"`
+	Zone     string        `key:"zone" default:"" check:"zone" doc:"the zone that this host is in, as instances name theirs; empty: zones are not looked at"`
 }
 
 // Consul is how the registry is reached.

@@ -26,6 +26,10 @@
 // SIDECAR_DEFAULTS_RETRY_ATTEMPTS, which sets that key of [defaults]. So a value that stands in
 // the service itself is changed by SIDECAR_SERVICE_ORDERS_RETRY_ATTEMPTS only.
 //
+// Some keys have a meaning only where another one has a certain value, such as hash_key with the
+// policy ring_hash. Set for a service where they have none they are a mistake. From [defaults]
+// they are dropped there: they are meant for other services.
+//
 // # Services in the environment
 //
 // A service is found by its name in capitals with everything but letters and digits turned into

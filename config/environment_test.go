@@ -191,7 +191,7 @@ SIDECAR_SERVICE_ORDERS_RETRY_ATTEMPTS: there is no service "orders" in the file,
 		{
 			"bad word", orders,
 			[]string{"SIDECAR_SERVICE_ORDERS_BALANCER_POLICY=p3c"},
-			`SIDECAR_SERVICE_ORDERS_BALANCER_POLICY: service "orders": balancer.policy: "p3c" is not known; allowed are p2c, least_conn, round_robin and random; did you mean "p2c"?`,
+			`SIDECAR_SERVICE_ORDERS_BALANCER_POLICY: service "orders": balancer.policy: "p3c" is not known; allowed are p2c, least_conn, round_robin, random and ring_hash; did you mean "p2c"?`,
 		},
 		{
 			"bad item", orders,

@@ -17,6 +17,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(example)
 	f.Add(commentedKey.ReplaceAll(example, []byte("$1")))
 	for _, seed := range []string{
+		orders + defaultsOfAll, orders + "protocol='tcp'\nbalancer.policy='ring_hash'\nhealth_check.type='grpc'\n" + defaultsOfAll,
+		orders + "[service.fallback]\nstatus=503\nbody='''a\n\t\"\\b'''", orders + "[service.health_check]\ntype='http'\nheaders=['a:b']\nbody='('",
 		"", "\ufeff", "a", "[", "[[", "[[service]]", "[[service]]\n[service]\n", "[service]\nname=1", "service=[{},1]",
 		"service=[{name='a',listen='127.0.0.1:1'}]\n[[service]]", orders + "[service.retry]\nattempts='2'\nAttempts=3",
 		"[log]\nlevel = \"\"\"x\n", "[a.b]\nc=1\n[a]\nb=2", "a=[1,\n2\nb=3\n[c]\n", "\"\"=1\n\"a.b\"=[{c=[[]]}]", "[log]\r\nlevel=info\r\n",

@@ -32,16 +32,28 @@ func TestTwoLinesAreEnough(t *testing.T) {
 
 		AccessLog: AccessLog{Format: AccessLogJSON, Buffer: 1 << 20},
 		Services: []Service{{
-			Name:        "orders",
-			Listen:      []Address{{"tcp", "127.0.0.1:7001"}},
-			Protocol:    ProtocolHTTP,
-			OnDown:      OnDownKeep,
-			Discovery:   Discovery{Source: SourceConsul, Service: "orders", Warning: true},
-			Balancer:    Balancer{Policy: PolicyP2C},
-			Breaker:     Breaker{ConsecutiveFailures: 5, Open: time.Second, OpenMax: time.Minute, MaxEjected: 0.5},
-			Retry:       Retry{Attempts: 2, On: []string{"connect", "reset", "timeout", "502", "503", "504"}, Budget: 0.2, BudgetMin: 10},
-			Timeout:     Timeout{Connect: time.Second, Request: 15 * time.Second, Idle: time.Hour, UpstreamIdle: 4 * time.Second},
-			HealthCheck: HealthCheck{Type: CheckNone, Path: "/healthz", Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
+			Name:      "orders",
+			Listen:    []Address{{"tcp", "127.0.0.1:7001"}},
+			Protocol:  ProtocolHTTP,
+			OnDown:    OnDownKeep,
+			Discovery: Discovery{Source: SourceConsul, Service: "orders", Warning: true},
+			Balancer:  Balancer{Policy: PolicyP2C, HashKey: HashClient, HashBalance: 1.25, ZoneAware: true, Panic: 0.5},
+			Breaker: Breaker{
+				ConsecutiveFailures: 5, SuccessRate: 0.8, MinRequests: 5, Window: 10 * time.Second,
+				Open: time.Second, OpenMax: time.Minute, MaxEjected: 0.5,
+			},
+			Limit: Limit{AdaptiveMin: 5, AdaptiveMax: 1000},
+			Retry: Retry{
+				Attempts: 2, On: []string{"connect", "reset", "timeout", "502", "503", "504"}, Stalled: time.Second,
+				Backoff: 25 * time.Millisecond, BackoffMax: 250 * time.Millisecond, RetryAfterMax: time.Second, Budget: 0.2, BudgetMin: 10,
+			},
+			Hedge:   Hedge{Percentile: 0.95, MinDelay: time.Millisecond, Budget: 0.05},
+			Timeout: Timeout{Connect: time.Second, Request: 15 * time.Second, Idle: time.Hour, UpstreamIdle: 4 * time.Second},
+			HealthCheck: HealthCheck{
+				Type: CheckNone, Path: "/healthz", Method: "GET", Statuses: "200-399",
+				Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
+			},
+			Fallback: Fallback{ContentType: "text/plain; charset=utf-8"},
 			HTTP: HTTP{
 				XForwardedFor: ForwardedAppend, XForwardedProto: true, XForwardedHost: true, Via: "sidecar",
 				MaxHead: 65536, MaxFields: 256, MaxTarget: 16384, HeadTimeout: 10 * time.Second, ClientIdle: 75 * time.Second, Pool: 1024,

@@ -80,8 +80,8 @@ func list(texts []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// basicString writes a string of TOML in double quotes. Control characters are refused when a
-// configuration is loaded, so that only quotes and backslashes need care.
+// basicString writes a string of TOML in double quotes. All control characters but these are
+// refused when a configuration is loaded, so that nothing else needs care.
 func basicString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
 }

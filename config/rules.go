@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // consulRules settles whether the agent is spoken to by TLS, and checks what belongs together.
@@ -35,69 +34,6 @@ func (l *loader) consulRules(cfg *Config, ls layers) {
 	if c.Token != "" && c.TokenFile != "" {
 		l.report(&l.root, ls.origin(consulTokenFile), consulTokenFile,
 			wrong("is set, and so is token (%s); keep one", ls.origin(consulToken).String()))
-	}
-}
-
-// serviceRules checks one service, and sets what depends on several keys.
-func (l *loader) serviceRules(svc *Service, s *scope, ls layers) {
-	if !ls.set("name") && !l.incomplete {
-		l.report(s, s.start(), "name", wrong("is missing; every service needs a name"))
-	}
-	if !ls.set("listen") && !l.incomplete {
-		l.report(s, s.start(), "listen", wrong(`is missing; write for example listen = "127.0.0.1:7001"`))
-	}
-	l.inOrder(s, ls, pair{"health_check.timeout", &svc.HealthCheck.Timeout}, pair{"health_check.interval", &svc.HealthCheck.Interval})
-	l.inOrder(s, ls, pair{"breaker.open", &svc.Breaker.Open}, pair{"breaker.open_max", &svc.Breaker.OpenMax})
-
-	const instances, source = "discovery.instances", "discovery.source"
-	d := &svc.Discovery
-	if d.Service == "" {
-		d.Service = svc.Name
-	}
-	if ls.bad(instances) || ls.bad(source) {
-		return
-	}
-	own := layers{s.file, s.env}
-	switch {
-	case d.Source == SourceStatic && len(d.Instances) == 0 && !l.incomplete:
-		o, path := ls.origin(source), source
-		if own.set(instances) {
-			o, path = ls.origin(instances), instances
-		}
-		if o.variable == "" && !own.set(path) {
-			o = s.start() // [defaults] is right, the service lacks something
-		}
-		l.report(s, o, instances, wrong(`source is "static", which needs instances, such as ["10.0.0.1:8080"]`))
-	case d.Source != SourceStatic && len(d.Instances) > 0 && own.set(instances):
-		l.report(s, ls.origin(instances), instances, wrong(`are for source = "static" only, and source is %q; change it or remove them`, d.Source))
-	}
-}
-
-// A pair is a duration and its path.
-type pair struct {
-	path  string
-	value *time.Duration
-}
-
-// inOrder sees to it that less is not more than most. Where one of them is the built-in default
-// it gives way to the other.
-func (l *loader) inOrder(s *scope, ls layers, less, most pair) {
-	if *less.value <= *most.value || ls.bad(less.path) || ls.bad(most.path) {
-		return
-	}
-	_, rankLess, setLess := ls.find(less.path)
-	_, rankMost, setMost := ls.find(most.path)
-	switch {
-	case !setLess:
-		*less.value = *most.value
-	case !setMost:
-		*most.value = *less.value
-	case rankMost > rankLess:
-		l.report(s, ls.origin(most.path), most.path, wrong("is %s, less than %s with %s (%s)",
-			duration(*most.value), less.path, duration(*less.value), ls.origin(less.path).String()))
-	default:
-		l.report(s, ls.origin(less.path), less.path, wrong("is %s, more than %s with %s (%s)",
-			duration(*less.value), most.path, duration(*most.value), ls.origin(most.path).String()))
 	}
 }
 

@@ -64,14 +64,20 @@ func TestWordsHaveConstants(t *testing.T) {
 		"protocol":             {ProtocolHTTP, ProtocolTCP},
 		"on_down":              {OnDownKeep, OnDownClose},
 		"discovery.source":     {SourceConsul, SourceStatic},
-		"balancer.policy":      {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom},
-		"health_check.type":    {CheckNone, CheckTCP, CheckHTTP},
+		"balancer.policy":      {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom, PolicyRingHash},
+		"health_check.type":    {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
 		"http.x_forwarded_for": {ForwardedAppend, ForwardedSet, ForwardedOff},
 	} {
 		i := slices.IndexFunc(service.leaves(), func(f *field) bool { return f.path == path })
 		if i < 0 || !slices.Equal(service.leaves()[i].allowed, words) {
 			t.Errorf("%s: constants are %q", path, words)
 		}
+	}
+	later := []string{
+		RetryRefusedStream, RetryUnavailable, RetryResourceExhausted, RetryDeadlineExceeded, RetryInternal, RetryAborted, RetryUnknown,
+	}
+	if on := service.child("retry").child("on"); !slices.Equal(on.later, later) {
+		t.Errorf("retry.on: words of a later version are %q", on.later)
 	}
 }
 

@@ -12,10 +12,13 @@ type Service struct {
 
 	Discovery   Discovery   `key:"discovery" doc:"Where the instances come from."`
 	Balancer    Balancer    `key:"balancer" doc:"How an endpoint is chosen."`
-	Breaker     Breaker     `key:"breaker" doc:"When an endpoint is left out after failures."`
+	Breaker     Breaker     `key:"breaker" doc:"When an endpoint is left out after failures, and what it takes at once."`
+	Limit       Limit       `key:"limit" doc:"What the service takes at once, all endpoints together; what is beyond it is refused."`
 	Retry       Retry       `key:"retry" doc:"Further tries, on another endpoint where there is one."`
+	Hedge       Hedge       `key:"hedge" doc:"A second copy of a safe request that takes long; for protocol http."`
 	Timeout     Timeout     `key:"timeout" doc:"How long things may take."`
 	HealthCheck HealthCheck `key:"health_check" doc:"The sidecar's own probes of each endpoint."`
+	Fallback    Fallback    `key:"fallback" doc:"What serves when no endpoint is usable."`
 	HTTP        HTTP        `key:"http" doc:"What is particular to protocol http."`
 }
 
@@ -29,49 +32,15 @@ type Discovery struct {
 	Warning   bool     `key:"warning" default:"true" doc:"instances in state warning take traffic, by their warning weight"`
 }
 
-// Balancer says how an endpoint is chosen.
-type Balancer struct {
-	Policy string `key:"policy" default:"p2c" allowed:"p2c|least_conn|round_robin|random" later:"ring_hash" doc:"how one is chosen; p2c: the better of two"`
-}
-
-// Breaker says when an endpoint is ejected.
-type Breaker struct {
-	ConsecutiveFailures int `key:"consecutive_failures" default:"5" min:"0" max:"1000000" doc:"failures in a row (connect, reset, timeout, 5xx) that eject; 0: never"`
-	// Open is at most OpenMax: of the two a default gives way to what was set.
-	Open        time.Duration `key:"open" default:"1s" min:"1ms" doc:"the first ejection; each further one doubles, with jitter"`
-	OpenMax     time.Duration `key:"open_max" default:"60s" min:"1ms" doc:"the longest ejection"`
-	MaxEjected  float64       `key:"max_ejected" default:"0.5" min:"0" max:"1" doc:"share of a service's endpoints that may be ejected at once"`
-	MaxInFlight int           `key:"max_in_flight" default:"0" min:"0" max:"10000000" doc:"requests or sessions of one endpoint at once; 0: no limit"`
-}
-
-// Retry says what is tried again.
-type Retry struct {
-	Attempts int `key:"attempts" default:"2" min:"0" max:"20" doc:"tries after the first"`
-	// On holds "connect", "reset", "timeout" and three-digit statuses.
-	On        []string      `key:"on" default:"connect,reset,timeout,502,503,504" check:"retry" doc:"timeout: per_try ran out; any of 500 to 599"`
-	PerTry    time.Duration `key:"per_try" default:"0s" doc:"how long one try may wait for the response head; 0s: as long as the request"`
-	Budget    float64       `key:"budget" default:"0.2" min:"0" max:"1" doc:"share of requests that may be retries"`
-	BudgetMin int           `key:"budget_min" default:"10" min:"0" max:"1000000" doc:"retries per second that are allowed in any case"`
-}
-
-// Timeout says how long things may take. 0s is no limit, except for Connect, which has one in any
-// case, and UpstreamIdle, where connections are then not kept.
-type Timeout struct {
-	Connect      time.Duration `key:"connect" default:"1s" min:"1ms" doc:"connecting to an endpoint"`
-	Request      time.Duration `key:"request" default:"15s" doc:"from a request to its response head, all tries together; 0s: no limit"`
-	Idle         time.Duration `key:"idle" default:"1h" doc:"tcp sessions and tunnels without a byte either way; 0s: no limit"`
-	UpstreamIdle time.Duration `key:"upstream_idle" default:"4s" doc:"unused connections, until the server names its own limit; 0s: none are kept"`
-}
-
-// HealthCheck is the sidecar's own probe of each endpoint.
-type HealthCheck struct {
-	Type     string        `key:"type" default:"none" allowed:"none|tcp|http" later:"grpc" doc:"kind of probe"`
-	Path     string        `key:"path" default:"/healthz" check:"path" doc:"for type http: what is asked for with GET; 2xx and 3xx pass"`
-	Interval time.Duration `key:"interval" default:"5s" min:"10ms" doc:"between two probes of an endpoint, with jitter"`
-	// Timeout is at most Interval: the default is lowered to it.
-	Timeout time.Duration `key:"timeout" default:"1s" min:"1ms" doc:"of one probe; at most interval"`
-	Rise    int           `key:"rise" default:"2" min:"1" max:"1000" doc:"probes in a row that must pass before an endpoint is up again"`
-	Fall    int           `key:"fall" default:"3" min:"1" max:"1000" doc:"probes in a row that must fail before an endpoint is down"`
+// Fallback is what serves when no endpoint is usable: the instances, and a fixed response where
+// there are none. A service of protocol tcp has instances only.
+type Fallback struct {
+	Instances []string `key:"instances" default:"" check:"instance" doc:"take the traffic then, such as [\"10.0.0.9:8080 weight=2\"]; empty: none"`
+	// Status is 0, or 200 to 599. The keys after it have their defaults where it is 0.
+	Status      int    `key:"status" default:"0" min:"0" max:"599" check:"status" doc:"of a fixed response, 200 or more; 0: there is none"`
+	ContentType string `key:"content_type" default:"text/plain; charset=utf-8" check:"media_type" doc:"Content-Type of the fixed response"`
+	// Body is at most 64 KiB, and may have line breaks.
+	Body string `key:"body" default:"" check:"body" doc:"of the fixed response, at most 64 KiB"`
 }
 
 // HTTP is what is particular to protocol http.
@@ -89,32 +58,3 @@ type HTTP struct {
 	ClientIdle      time.Duration `key:"client_idle" default:"75s" min:"1ms" doc:"keep-alive connection of a client without a request"`
 	Pool            int           `key:"pool" default:"1024" min:"0" max:"100000" doc:"unused connections kept per endpoint and loop; 0: none"`
 }
-
-// The words that keys may be.
-const (
-	ProtocolHTTP = "http"
-	ProtocolTCP  = "tcp"
-
-	OnDownKeep  = "keep"
-	OnDownClose = "close"
-
-	SourceConsul = "consul"
-	SourceStatic = "static"
-
-	PolicyP2C        = "p2c"
-	PolicyLeastConn  = "least_conn"
-	PolicyRoundRobin = "round_robin"
-	PolicyRandom     = "random"
-
-	CheckNone = "none"
-	CheckTCP  = "tcp"
-	CheckHTTP = "http"
-
-	ForwardedAppend = "append"
-	ForwardedSet    = "set"
-	ForwardedOff    = "off"
-
-	RetryConnect = "connect"
-	RetryReset   = "reset"
-	RetryTimeout = "timeout"
-)

@@ -116,7 +116,11 @@ func (f *field) parse(raw any) (any, *mistake) {
 		if !ok {
 			return nil, f.mismatch(raw)
 		}
-		return int(n), f.inRange(float64(n), raw)
+		m := f.inRange(float64(n), raw)
+		if m == nil && f.check == "status" && n != 0 && !isStatus(strconv.FormatInt(n, 10)) {
+			m = wrong("%d is not a status that ends a response; want 0, or 200 to 599", n)
+		}
+		return int(n), m
 	case kindFloat:
 		x, ok := raw.(float64)
 		if n, whole := raw.(int64); whole {

@@ -132,17 +132,12 @@ func TestWordsThatAreNotAllowed(t *testing.T) {
 		{
 			"unknown policy",
 			orders + "[service.balancer]\npolicy = \"leastconn\"",
-			`config.toml:5: service "orders": balancer.policy: "leastconn" is not known; allowed are p2c, least_conn, round_robin and random; did you mean "least_conn"?`,
+			`config.toml:5: service "orders": balancer.policy: "leastconn" is not known; allowed are p2c, least_conn, round_robin, random and ring_hash; did you mean "least_conn"?`,
 		},
 		{
 			"unknown policy that nothing is near to",
 			orders + "[service.balancer]\npolicy = \"magic\"",
-			`config.toml:5: service "orders": balancer.policy: "magic" is not known; allowed are p2c, least_conn, round_robin and random`,
-		},
-		{
-			"policy of a later version",
-			orders + "[service.balancer]\npolicy = \"ring_hash\"",
-			`config.toml:5: service "orders": balancer.policy: "ring_hash" is not available in this version; allowed are p2c, least_conn, round_robin and random`,
+			`config.toml:5: service "orders": balancer.policy: "magic" is not known; allowed are p2c, least_conn, round_robin, random and ring_hash`,
 		},
 		{
 			"source of a later version",
@@ -150,9 +145,14 @@ func TestWordsThatAreNotAllowed(t *testing.T) {
 			`config.toml:5: service "orders": discovery.source: "dns" is not available in this version; allowed are consul and static`,
 		},
 		{
-			"health check of a later version",
-			orders + "[service.health_check]\ntype = \"grpc\"",
-			`config.toml:5: service "orders": health_check.type: "grpc" is not available in this version; allowed are none, tcp and http`,
+			"condition of a later version",
+			orders + "[service.retry]\non = [\"connect\", \"unavailable\"]",
+			`config.toml:5: service "orders": retry.on: "unavailable" is not available in this version; allowed are connect, reset, timeout and statuses from 500 to 599`,
+		},
+		{
+			"method in small letters",
+			orders + "[service.health_check]\ntype = \"http\"\nmethod = \"head\"",
+			`config.toml:6: service "orders": health_check.method: "head" is not known; allowed are GET, HEAD, OPTIONS and POST; did you mean "HEAD"?`,
 		},
 		{
 			"unknown log level",
