@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -34,6 +35,22 @@ type Client struct {
 func (c *Client) Status(ctx context.Context) (*Document, error) {
 	d := &Document{}
 	return d, c.document(ctx, "/status", d, http.StatusOK)
+}
+
+// Explain asks for everything about one service. That the sidecar has none of this name is
+// an error that lists those it has.
+func (c *Client) Explain(ctx context.Context, service string) (*Explanation, error) {
+	if service == "" {
+		return nil, errors.New("admin: the name of a service is empty")
+	}
+	e := &Explanation{}
+	return e, c.document(ctx, "/explain/"+url.PathEscape(service), e, http.StatusOK)
+}
+
+// Verdicts asks how each service stands.
+func (c *Client) Verdicts(ctx context.Context) (*Verdicts, error) {
+	v := &Verdicts{}
+	return v, c.document(ctx, "/explain", v, http.StatusOK)
 }
 
 // Ready asks whether every service can be served. That it is not ready is no error.

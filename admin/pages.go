@@ -55,7 +55,7 @@ func (s *Server) handler() http.Handler {
 	var index []string
 	page := func(path, about string, h http.HandlerFunc) {
 		mux.HandleFunc("GET "+path, h)
-		index = append(index, fmt.Sprintf("%-15s %s\n", path, about))
+		index = append(index, fmt.Sprintf("%-16s  %s\n", strings.ReplaceAll(path, "{service}", "SERVICE"), about))
 	}
 	page("/healthz", "200 while the process works", s.healthz)
 	page("/readyz", "200 once every service can be served, else what is missing", s.readyz)
@@ -64,6 +64,8 @@ func (s *Server) handler() http.Handler {
 	}
 	if s.options.Status != nil {
 		page("/status", "everything at a glance; ?format=text for a table", s.status)
+		page("/explain", "how each service stands", s.verdicts)
+		page("/explain/{service}", "one service and its endpoints: what, why and until when; ?format=text for a table", s.explain)
 	}
 	if s.options.Config != nil {
 		page("/config", "the effective configuration, with secrets hidden", s.config)

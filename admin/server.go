@@ -1,19 +1,22 @@
 // Package admin answers the questions of people and machines about a running sidecar, over
 // local HTTP.
 //
-//	GET /healthz   200 while the process works
-//	GET /readyz    200 once every service can be served, else 503 and what is missing
-//	GET /metrics   Prometheus
-//	GET /status    everything at a glance: JSON, or a table for people (?format=text)
-//	GET /config    the effective configuration, with secrets hidden
-//	GET /version   which build this is
+//	GET /healthz          200 while the process works
+//	GET /readyz           200 once every service can be served, else 503 and what is missing
+//	GET /metrics          Prometheus
+//	GET /status           everything at a glance: JSON, or a table for people (?format=text)
+//	GET /explain          how each service stands, in the same two forms
+//	GET /explain/SERVICE  one service and its endpoints: what, why and until when
+//	GET /config           the effective configuration, with secrets hidden
+//	GET /version          which build this is
 //
 // A Server knows nothing of the daemon: what it shows comes from the callbacks in Options.
 // It listens on a loopback address or on a unix socket ("unix:/path"), which then decides by
 // its permissions who may ask. It is no part of the data path, so it is plain net/http.
 //
-// A Client asks the same questions for the command line, and WriteText prints a Document
-// as a table.
+// A Client asks the same questions for the command line. WriteText prints a Document as a
+// table, WriteExplanation and WriteVerdicts do so with what Client.Explain and
+// Client.Verdicts return.
 package admin
 
 import (
@@ -59,8 +62,11 @@ type Options struct {
 	// means ready.
 	Ready func() (missing []string)
 	// Status tells everything at a glance. Build, At and, where Ready is given, readiness are
-	// filled in by the Server.
+	// filled in by the Server. Without Status there is nothing to explain either.
 	Status func() Document
+	// Service tells everything about one service, found by its name. A nil Service has it
+	// taken from Status, which builds all of them.
+	Service func(name string) (s Service, known bool)
 	// Config gives the effective configuration as text, with secrets hidden.
 	Config func() ([]byte, error)
 	// Metrics answers a scrape.

@@ -67,12 +67,14 @@ func start(t *testing.T, o Options) *Server {
 
 func TestPagesAnswer(t *testing.T) {
 	for page, part := range map[string]string{
-		"/":                    "/readyz",
+		"/":                    "\n/explain/SERVICE  one service",
 		"/healthz":             "ok\n",
 		"/readyz":              "ready\n",
 		"/metrics":             "up 1",
 		"/status":              `"orders"`,
 		"/status?format=text":  "ENDPOINT",
+		"/explain":             `"verdict": "unavailable: `,
+		"/explain/orders":      `"window_attempts": `,
 		"/config":              "[admin]",
 		"/version":             `"version": "1.2.3"`,
 		"/version?format=text": "sidecar 1.2.3 (abc)",
@@ -91,7 +93,7 @@ func TestPagesAnswer(t *testing.T) {
 }
 
 func TestWhatIsNotOfferedDoesNotExist(t *testing.T) {
-	for _, page := range []string{"/status", "/config", "/metrics", "/debug/pprof/", "/debug/pprof/heap", "/nothing", "/healthz/x"} {
+	for _, page := range []string{"/status", "/explain", "/explain/orders", "/explain/", "/config", "/metrics", "/debug/pprof/", "/debug/pprof/heap", "/nothing", "/healthz/x"} {
 		if w := ask(Options{}, "GET", page); w.Code != 404 {
 			t.Errorf("%s: %d, want 404", page, w.Code)
 		}
@@ -108,7 +110,7 @@ func TestWhatIsNotOfferedDoesNotExist(t *testing.T) {
 
 func TestOnlyReadingIsAllowed(t *testing.T) {
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
-		for _, page := range []string{"/", "/healthz", "/status", "/config"} {
+		for _, page := range []string{"/", "/healthz", "/status", "/explain", "/explain/orders", "/config"} {
 			w := ask(full(), method, page)
 			if w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
 				t.Errorf("%s %s: %d, Allow %q", method, page, w.Code, w.Header().Get("Allow"))

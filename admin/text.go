@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -84,18 +85,18 @@ func (t *table) listeners(d *Document) {
 func (t *table) service(s *Service, now time.Time) {
 	t.line("")
 	t.line("%s (%s): %d of %s usable; %s", printable(s.Service), printable(s.Policy),
-		s.Usable, plural(s.Total, "endpoint"), source(s, now))
+		usable(s), plural(s.Total, "endpoint"), source(s, now))
 	if s.Source.Failing {
 		t.line("  %s fails: %s", printable(s.SourceKind), printable(s.Source.LastError))
 	}
-	if s.FailOpen != "" {
-		t.line("  all are used: %s", printable(s.FailOpen))
-	}
-	if s.Cause != "" {
-		t.line("  not served: %s (%s)", printable(s.Unavailable), printable(s.Cause))
+	if s.Verdict != "" {
+		t.line("  %s", printable(s.Verdict))
 	}
 	if b := s.Budget; b.Requests > 0 || b.Refused > 0 {
 		t.line("  retries: %d of the last %s; %d refused by the budget since the start", b.Retries, plural(int(b.Requests), "request"), b.Refused)
+	}
+	if a := s.Adaptive; a != nil {
+		t.line("  learned limit: %d of %d in flight; %d shed since the start", a.InFlight, a.Limit, a.Shed)
 	}
 	if len(s.Endpoints) == 0 {
 		return
@@ -104,12 +105,23 @@ func (t *table) service(s *Service, now time.Time) {
 	for i := range s.Endpoints {
 		attempts += s.Endpoints[i].Counters.Attempts
 	}
-	t.row("  ", "ENDPOINT", "ZONE", "WEIGHT", "STATE", "FOR", "SHARE", "LATENCY", "IN FLIGHT", "FAILED", "WHY")
+	t.row("  ", "ENDPOINT", "ZONE", "WEIGHT", "STATE", "FOR", "SHARE", "LATENCY", "IN FLIGHT", "CONNECTIONS", "FAILED", "VERDICT")
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		t.row("  ", printable(e.Address), printable(e.Zone), strconv.Itoa(e.Weight), printable(string(e.State)), since(e.Since, now),
-			share(e.Counters.Attempts, attempts), measured(e), count(e.InFlight), share(e.Counters.Failures(), e.Counters.Attempts), printable(e.Why))
+			share(e.Counters.Attempts, attempts), measured(e), count(e.InFlight), count(e.Connections), share(e.Counters.Failures(), e.Counters.Attempts), glance(e))
 	}
+}
+
+// maxVerdict is how much of an endpoint's verdict /status shows; /explain has all of it.
+const maxVerdict = 72
+
+// glance is the verdict about an endpoint, cut short, or empty if it takes its share.
+func glance(e *upstream.EndpointStatus) string {
+	if e.Verdict == fine {
+		return ""
+	}
+	return clipped(e.Verdict, maxVerdict)
 }
 
 // source says what the set of instances is worth.
@@ -134,13 +146,16 @@ func since(at, now time.Time) string {
 	return span(now.Sub(at))
 }
 
-// measured is the latency of an endpoint, or empty while it is a guess.
+// measured is the latency of an endpoint as it last was, or empty while it is a guess.
 func measured(e *upstream.EndpointStatus) string {
 	if !e.Measured {
 		return ""
 	}
-	return latency(time.Duration(e.LatencySeconds * float64(time.Second)))
+	return seconds(cmp.Or(e.LastSeconds, e.LatencySeconds))
 }
+
+// seconds is a latency as JSON has it.
+func seconds(s float64) string { return latency(time.Duration(s * float64(time.Second))) }
 
 // span is a time that people wait, to the precision that matters to them.
 func span(d time.Duration) string {
@@ -171,8 +186,10 @@ func share(part, whole uint64) string {
 	if whole == 0 {
 		return ""
 	}
-	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', 1, 64) + "%"
+	return percent(float64(part) / float64(whole))
 }
+
+func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + "%" }
 
 func count[N int64 | uint64](n N) string { return fmt.Sprintf("%d", n) }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sidecar/limiter"
 	"sidecar/upstream"
 )
 
@@ -27,17 +28,22 @@ func sample() Document {
 			{
 				Policy: "p2c", SourceKind: "consul",
 				Status: upstream.Status{
-					Service: "orders", Total: 2, Usable: 1,
-					Source: upstream.SourceStatus{Known: true, Index: 1234, LastSuccess: noon.Add(-2 * time.Second)},
-					Budget: upstream.BudgetStatus{Requests: 120, Retries: 3, Refused: 17},
+					Service: "orders", Total: 2, Usable: 1, Verdict: "1 of 2 endpoints take their share of the traffic; 1 ejected, 1 may be",
+					Ejected: 1, MaxEjected: 1, Connections: 5, Pending: 1,
+					Adaptive: &limiter.Status{Limit: 40, InFlight: 3, Shed: 8, LongTermSeconds: 0.001, ShortTermSeconds: 0.002, Gradient: 1},
+					Source:   upstream.SourceStatus{Known: true, Index: 1234, LastSuccess: noon.Add(-2 * time.Second)},
+					Budget:   upstream.BudgetStatus{Requests: 120, Retries: 3, Refused: 17},
 					Endpoints: []upstream.EndpointStatus{
 						{
 							ID: "a", Address: "10.0.0.1:8080", Zone: "b", Weight: 1, State: upstream.StateUsable, Since: noon.Add(-time.Hour),
+							Verdict: "takes its share of the traffic", Why: "the source reports it", Connections: 4,
 							InFlight: 3, LatencySeconds: 0.001234, Measured: true, Counters: upstream.Counters{Attempts: 300, Resets: 1, Timeouts: 2},
 						},
 						{
 							ID: "b", Address: "10.0.0.12:8080", Weight: 10, State: upstream.StateEjected, Since: noon.Add(-1500 * time.Millisecond),
-							Why: "5 failures in a row", LatencySeconds: 0.03, Counters: upstream.Counters{Attempts: 100, ServerErrors: 50},
+							Why:            "5 failures in a row, the last: status 500; out for 2s",
+							Verdict:        "ejected for another 500ms: 5 failures in a row, the last: status 500; out for 2s",
+							LatencySeconds: 0.03, Counters: upstream.Counters{Attempts: 100, ServerErrors: 50},
 						},
 					},
 				},
@@ -46,19 +52,21 @@ func sample() Document {
 				Policy: "random", SourceKind: "consul",
 				Status: upstream.Status{
 					Service: "mail", Cause: "not-discovered", Unavailable: "the registry has not answered yet",
-					Source: upstream.SourceStatus{Failing: true, LastError: "connection refused"},
+					Verdict: "unavailable: the registry has not answered yet",
+					Source:  upstream.SourceStatus{Failing: true, LastError: "connection refused"},
 				},
 			},
 			{
 				Policy: "p2c", SourceKind: "static",
 				Status: upstream.Status{
 					Service: "search", Total: 1, Usable: 1, FailOpen: "every health check fails",
-					Source: upstream.SourceStatus{Known: true, LastSuccess: noon.Add(-time.Hour), Failing: true, LastError: "evil\x1b[2Jname\nline"},
+					Verdict: "fails open: every health check fails; 1 of 1 endpoints are usable",
+					Source:  upstream.SourceStatus{Known: true, LastSuccess: noon.Add(-time.Hour), Failing: true, LastError: "evil\x1b[2Jname\nline"},
 				},
 			},
 			{
 				Policy: "p2c", SourceKind: "consul",
-				Status: upstream.Status{Service: "gone", Source: upstream.SourceStatus{Known: true, Unknown: true, LastSuccess: noon}},
+				Status: upstream.Status{Service: "gone", Fallback: true, Usable: 2, Source: upstream.SourceStatus{Known: true, Unknown: true, LastSuccess: noon}},
 			},
 		},
 	}
@@ -80,18 +88,20 @@ unix:/run/mail.sock  mail     tcp       0       0
   unix:/run/mail.sock does not accept: too many open files
 
 orders (p2c): 1 of 2 endpoints usable; consul answered 2s ago, index 1234
+  1 of 2 endpoints take their share of the traffic; 1 ejected, 1 may be
   retries: 3 of the last 120 requests; 17 refused by the budget since the start
-  ENDPOINT        ZONE  WEIGHT  STATE    FOR   SHARE  LATENCY  IN FLIGHT  FAILED  WHY
-  10.0.0.1:8080   b     1       usable   1h0m  75.0%  1.2ms    3          1.0%    -
-  10.0.0.12:8080  -     10      ejected  1.5s  25.0%  -        0          50.0%   5 failures in a row
+  learned limit: 3 of 40 in flight; 8 shed since the start
+  ENDPOINT        ZONE  WEIGHT  STATE    FOR   SHARE  LATENCY  IN FLIGHT  CONNECTIONS  FAILED  VERDICT
+  10.0.0.1:8080   b     1       usable   1h0m  75.0%  1.2ms    3          4            1.0%    -
+  10.0.0.12:8080  -     10      ejected  1.5s  25.0%  -        0          0            50.0%   ejected for another 500ms: 5 failures in a row, the last: status 500; o…
 
 mail (random): 0 of 0 endpoints usable; consul has not answered yet
   consul fails: connection refused
-  not served: the registry has not answered yet (not-discovered)
+  unavailable: the registry has not answered yet
 
 search (p2c): 1 of 1 endpoint usable; static answered 1h0m ago
   static fails: evil�[2Jname�line
-  all are used: every health check fails
+  fails open: every health check fails; 1 of 1 endpoints are usable
 
 gone (p2c): 0 of 0 endpoints usable; consul does not know the service, as of 0s ago
 `
@@ -108,7 +118,7 @@ func TestADrainingOrEmptySidecarIsShown(t *testing.T) {
 	if err := WriteText(&out, &d); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{": draining, up 0s", "x:1       -     0       retired  -    -      -        0          -       -\n"} {
+	for _, part := range []string{": draining, up 0s", "x:1       -     0       retired  -    -      -        0          0            -       -\n"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q lacks %q", out.String(), part)
 		}

@@ -1,9 +1,9 @@
 package balancer
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,14 +12,35 @@ import (
 )
 
 // A cast is a set of endpoints for a picker to choose from. They are those of a real
-// service, whose own policy takes the endpoint that the key names: that is how a test puts
-// load and latency on the one it wants.
+// service in virtual time, whose own policy takes the endpoint that the key names: that is
+// how a test puts load and latency on the one it wants.
 type cast struct {
 	t         testing.TB
 	service   *upstream.Service
 	endpoints []*upstream.Endpoint
 	index     map[*upstream.Endpoint]int
+	clock     *clock
+	random    *rand.Rand
+	made      upstream.Candidates // of the newest snapshot
 }
+
+// A clock stands still unless it is moved, in whole ticks of the latencies' clock: where
+// in a tick the process began does not matter then.
+type clock struct{ now, origin time.Time }
+
+// tick is a Moment.
+const tick = 1 << 18
+
+func newClock() *clock {
+	now := time.Now()
+	return &clock{now, now}
+}
+
+// set moves the clock to d after its beginning.
+func (c *clock) set(d time.Duration) { c.now = c.origin.Add(d &^ (tick - 1)) }
+
+// pass moves the clock on.
+func (c *clock) pass(d time.Duration) { c.set(c.now.Sub(c.origin) + d) }
 
 type byKey []*upstream.Endpoint
 
@@ -27,47 +48,51 @@ func (p byKey) Pick(key upstream.PickKey, _ []*upstream.Endpoint) *upstream.Endp
 	return p[key.Hash]
 }
 
-// once is a source that reports one set.
-type once []discovery.Instance
-
-func (s once) Watch(ctx context.Context, report func(discovery.Update)) {
-	report(discovery.Update{Instances: s, At: time.Now()})
-	<-ctx.Done()
-}
-
-func newCast(t testing.TB, weights ...int) *cast {
-	t.Helper()
-	var source once
+// instances makes one instance for each weight.
+func instances(weights ...int) []discovery.Instance {
+	var set []discovery.Instance
 	for i, w := range weights {
-		source = append(source, discovery.Instance{
+		set = append(set, discovery.Instance{
 			ID:      fmt.Sprintf("%06d", i),
 			Address: fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255),
 			Weight:  w,
 		})
 	}
-	return newCastOf(t, source, func(usable []*upstream.Endpoint) upstream.Picker { return byKey(usable) })
+	return set
 }
 
-func newCastOf(t testing.TB, source discovery.Source, policy upstream.Policy) *cast {
+func newCast(t testing.TB, weights ...int) *cast {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	c := &cast{t: t, service: upstream.New(upstream.Options{Name: "test", Source: source, Policy: policy})}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		c.service.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
+	return newCastOf(t, instances(weights...), func(c upstream.Candidates) upstream.Picker { return byKey(c.Endpoints) })
+}
+
+// newCastOf makes a cast of a set, for whose snapshots the policy makes the pickers.
+func newCastOf(t testing.TB, set []discovery.Instance, policy upstream.Policy) *cast {
+	t.Helper()
+	c := &cast{t: t, clock: newClock(), random: rand.New(rand.NewPCG(1, 2))}
+	c.service = upstream.New(upstream.Options{
+		Name:          "test",
+		CountInFlight: true,
+		Policy: func(made upstream.Candidates) upstream.Picker {
+			c.made = made
+			return policy(made)
+		},
+		Clock:  func() time.Time { return c.clock.now },
+		Random: c.random.Uint64,
 	})
-	<-c.service.Known()
+	c.report(set)
+	return c
+}
+
+// report has the source report a set.
+func (c *cast) report(set []discovery.Instance) {
+	c.service.Feed(discovery.Update{Instances: set, At: c.clock.now})
+	c.service.Step()
 	c.endpoints = c.service.Snapshot().Usable
 	c.index = make(map[*upstream.Endpoint]int)
 	for i, e := range c.endpoints {
 		c.index[e] = i
 	}
-	return c
 }
 
 // lease puts one more in flight on endpoint i.
@@ -101,20 +126,8 @@ func (c *cast) load(i, n int) func() {
 	}
 }
 
-// picker makes a picker of the policy; its random numbers begin with a fixed seed.
-func (c *cast) picker(p upstream.Policy) upstream.Picker {
-	picker := p(c.endpoints)
-	random := rand.New(rand.NewPCG(1, 2)).Uint64
-	switch picker := picker.(type) {
-	case p2c:
-		picker.lottery.random = random
-	case leastConn:
-		picker.lottery.random = random
-	case randomPicker:
-		picker.lottery.random = random
-	}
-	return picker
-}
+// picker makes a picker of the policy.
+func (c *cast) picker(p upstream.Policy) upstream.Picker { return p(c.made) }
 
 // shares picks n times and returns which share of them each endpoint got.
 func (c *cast) shares(p upstream.Picker, n int, avoid ...int) []float64 {
@@ -157,6 +170,7 @@ var policies = map[string]func() upstream.Policy{
 	"least_conn":  LeastConn,
 	"round_robin": RoundRobin,
 	"random":      Random,
+	"ring_hash":   func() upstream.Policy { return RingHash(1.25) },
 }
 
 // ones returns n weights of 1.
@@ -166,4 +180,19 @@ func ones(n int) []int {
 		weights[i] = 1
 	}
 	return weights
+}
+
+// without takes endpoints, by their place among the listed, from those that are usable.
+func (c *cast) without(indexes ...int) {
+	var usable []*upstream.Endpoint
+	for i, e := range c.made.Listed {
+		if !slices.Contains(indexes, i) {
+			usable = append(usable, e)
+		}
+	}
+	c.made.Endpoints, c.endpoints = usable, usable
+	c.index = make(map[*upstream.Endpoint]int)
+	for i, e := range usable {
+		c.index[e] = i
+	}
 }

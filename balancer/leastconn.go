@@ -15,8 +15,8 @@ const maxScan = 16
 // are broken at random, in proportion to the weights. Up to 16 endpoints are all looked at;
 // of more, two different ones are drawn, in proportion to the weights, and compared.
 func LeastConn() upstream.Policy {
-	return func(usable []*upstream.Endpoint) upstream.Picker {
-		return leastConn{newLottery(usable)}
+	return func(c upstream.Candidates) upstream.Picker {
+		return leastConn{newLottery(c.Endpoints, c.Random)}
 	}
 }
 

@@ -1,10 +1,6 @@
 package balancer
 
-import (
-	"math/rand/v2"
-
-	"sidecar/upstream"
-)
+import "sidecar/upstream"
 
 // A lottery draws endpoints at random in proportion to their weights, in constant time, by
 // Walker's alias method with tables built after Vose. Once made it is not changed.
@@ -14,12 +10,11 @@ type lottery struct {
 	// its alias's from there on. Both are nil if all weights are equal.
 	threshold []uint32
 	alias     []int32
-	// random is rand.Uint64, but for tests that need a seed.
-	random func() uint64
+	random    func() uint64
 }
 
-func newLottery(endpoints []*upstream.Endpoint) *lottery {
-	l := &lottery{endpoints: endpoints, random: rand.Uint64}
+func newLottery(endpoints []*upstream.Endpoint, random func() uint64) *lottery {
+	l := &lottery{endpoints: endpoints, random: random}
 	if !sameWeights(endpoints) {
 		l.fillColumns()
 	}

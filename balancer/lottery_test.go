@@ -15,8 +15,7 @@ func TestLotteryDrawsByWeight(t *testing.T) {
 			sum += weights[i]
 		}
 		c := newCast(t, weights...)
-		l := newLottery(c.endpoints)
-		l.random = random.Uint64
+		l := newLottery(c.endpoints, random.Uint64)
 		const draws = 60000
 		got := make([]float64, n)
 		first := make([]float64, n)
@@ -39,8 +38,7 @@ func TestLotteryDrawsByWeight(t *testing.T) {
 
 func TestLotteryPairsEvenly(t *testing.T) {
 	c := newCast(t, 1, 1, 1)
-	l := newLottery(c.endpoints)
-	l.random = rand.New(rand.NewPCG(9, 10)).Uint64
+	l := newLottery(c.endpoints, rand.New(rand.NewPCG(9, 10)).Uint64)
 	pairs := make(map[[2]int]int)
 	for range 60000 {
 		a, b := l.drawPair()
@@ -59,7 +57,7 @@ func TestLotteryPairsEvenly(t *testing.T) {
 // One endpoint has nearly all the weight; the other must still be drawn as its partner.
 func TestLotteryPairsTheOverwhelming(t *testing.T) {
 	c := newCast(t, 1<<20, 1)
-	l := newLottery(c.endpoints)
+	l := newLottery(c.endpoints, c.random.Uint64)
 	for range 100 {
 		if a, b := l.drawPair(); a == b {
 			t.Fatal("a pair of one")

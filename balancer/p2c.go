@@ -28,33 +28,36 @@ const (
 //     and a second one only by its cost with the latency upstream.FirstGuess. Without that
 //     a new endpoint of a fast service would be left out for a minute.
 func P2C() upstream.Policy {
-	return func(usable []*upstream.Endpoint) upstream.Picker {
-		return p2c{newLottery(usable)}
+	return func(c upstream.Candidates) upstream.Picker {
+		return &p2c{newLottery(c.Endpoints, c.Random), c.Now}
 	}
 }
 
-type p2c struct{ *lottery }
+type p2c struct {
+	*lottery
+	now func() upstream.Moment
+}
 
-func (p p2c) Pick(_ upstream.PickKey, avoid []*upstream.Endpoint) *upstream.Endpoint {
+func (p *p2c) Pick(_ upstream.PickKey, avoid []*upstream.Endpoint) *upstream.Endpoint {
 	if len(avoid) > 0 {
 		first := p.drawOther(avoid, nil)
 		if first == nil {
 			return nil
 		}
 		if second := p.drawOther(avoid, first); second != nil {
-			return cheaper(first, second)
+			return cheaper(p.now(), first, second)
 		}
 		return first
 	}
 	if len(p.endpoints) == 1 {
 		return p.endpoints[0]
 	}
-	return cheaper(p.drawPair())
+	first, second := p.drawPair()
+	return cheaper(p.now(), first, second)
 }
 
 // cheaper returns the endpoint with the lower cost; first if they are as good as equal.
-func cheaper(first, second *upstream.Endpoint) *upstream.Endpoint {
-	now := upstream.Now()
+func cheaper(now upstream.Moment, first, second *upstream.Endpoint) *upstream.Endpoint {
 	load1, load2 := first.InFlight(), second.InFlight()
 	latency1, measured1 := first.LatencyAt(now)
 	latency2, measured2 := second.LatencyAt(now)

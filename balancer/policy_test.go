@@ -3,11 +3,10 @@ package balancer
 import (
 	"math/rand/v2"
 	"sync"
-	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"sidecar/discovery"
 	"sidecar/upstream"
 )
 
@@ -32,39 +31,37 @@ func TestLoadedEndpointsShareByWeight(t *testing.T) {
 	for name, policy := range policies {
 		for _, weights := range [][]int{{1, 1, 1}, {1, 2, 3}, {4, 1}, {10, 1, 1, 1, 1, 1, 1}} {
 			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c := newCast(t, weights...)
-					for i := range weights {
-						c.measure(i, 10*time.Millisecond)
+				c := newCast(t, weights...)
+				for i := range weights {
+					c.measure(i, 10*time.Millisecond)
+				}
+				// A closed loop: whenever the oldest request ends, the next begins.
+				p := c.picker(policy())
+				var running []upstream.Lease
+				got := make([]float64, len(weights))
+				sum := 0
+				for _, w := range weights {
+					sum += w
+				}
+				const requests = 8000
+				for range requests {
+					e := p.Pick(upstream.PickKey{}, nil)
+					got[c.index[e]] += 1. / requests
+					running = append(running, c.lease(c.index[e]))
+					if len(running) > 20*sum {
+						running[0].Report(upstream.Result{Latency: 10 * time.Millisecond})
+						running[0].Release()
+						running = running[1:]
 					}
-					// A closed loop: whenever the oldest request ends, the next begins.
-					p := c.picker(policy())
-					var running []upstream.Lease
-					got := make([]float64, len(weights))
-					sum := 0
-					for _, w := range weights {
-						sum += w
-					}
-					const requests = 8000
-					for range requests {
-						e := p.Pick(upstream.PickKey{}, nil)
-						got[c.index[e]] += 1. / requests
-						running = append(running, c.lease(c.index[e]))
-						if len(running) > 20*sum {
-							running[0].Report(upstream.Result{Latency: 10 * time.Millisecond})
-							running[0].Release()
-							running = running[1:]
-						}
-					}
-					for i := range running {
-						running[i].Release()
-					}
-					var want []float64
-					for _, w := range weights {
-						want = append(want, float64(w)/float64(sum))
-					}
-					c.wantShares(got, 0.03, want...)
-				})
+				}
+				for i := range running {
+					running[i].Release()
+				}
+				var want []float64
+				for _, w := range weights {
+					want = append(want, float64(w)/float64(sum))
+				}
+				c.wantShares(got, 0.03, want...)
 			})
 		}
 	}
@@ -121,7 +118,7 @@ func TestNoAllocation(t *testing.T) {
 		for _, n := range []int{1, 3, 100} {
 			t.Run(name, func(t *testing.T) {
 				c := newCast(t, ones(n)...)
-				p := policy()(c.endpoints)
+				p := c.picker(policy())
 				avoid := c.endpoints[:1]
 				if n := testing.AllocsPerRun(100, func() {
 					p.Pick(upstream.PickKey{}, nil)
@@ -137,16 +134,15 @@ func TestNoAllocation(t *testing.T) {
 func TestManyGoroutinesPick(t *testing.T) {
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {
-			source := make(once, 0)
-			for _, e := range newCast(t, 1, 2, 3).endpoints {
-				source = append(source, *e.Instance())
-			}
-			c := newCastOf(t, source, policy())
+			// The random numbers of a cast are for one goroutine.
+			s := upstream.New(upstream.Options{Name: "test", Policy: policy(), CountInFlight: true})
+			s.Feed(discovery.Update{Instances: instances(1, 2, 3)})
+			s.Step()
 			var wg sync.WaitGroup
 			for range 8 {
 				wg.Go(func() {
-					for range 500 {
-						l, err := c.service.Acquire(upstream.PickKey{})
+					for i := range 500 {
+						l, err := s.Acquire(upstream.PickKey{Hash: uint64(i)})
 						if err != nil {
 							t.Error(err)
 							return
@@ -158,7 +154,7 @@ func TestManyGoroutinesPick(t *testing.T) {
 			}
 			wg.Wait()
 			var attempts uint64
-			for _, e := range c.endpoints {
+			for _, e := range s.Snapshot().Usable {
 				if n := e.InFlight(); n != 0 {
 					t.Errorf("%s has %d in flight", e.ID(), n)
 				}
@@ -166,62 +162,6 @@ func TestManyGoroutinesPick(t *testing.T) {
 			}
 			if attempts != 4000 {
 				t.Errorf("%d attempts, want 4000", attempts)
-			}
-		})
-	}
-}
-
-// BenchmarkAcquire is a request's whole way through a service: the pick, the breaker, the
-// counts and the latency.
-func BenchmarkAcquire(b *testing.B) {
-	for _, name := range []string{"p2c", "least_conn", "round_robin", "random"} {
-		for _, size := range []struct {
-			name string
-			n    int
-		}{{"3", 3}, {"100", 100}, {"10000", 10000}} {
-			b.Run(name+"/"+size.name, func(b *testing.B) {
-				source := make(once, 0)
-				for _, e := range newCast(b, ones(size.n)...).endpoints {
-					source = append(source, *e.Instance())
-				}
-				s := newCastOf(b, source, policies[name]()).service
-				b.ReportAllocs()
-				before := cpuTime(b)
-				for b.Loop() {
-					l, err := s.Acquire(upstream.PickKey{})
-					if err != nil {
-						b.Fatal(err)
-					}
-					l.Report(upstream.Result{Latency: time.Millisecond})
-					l.Release()
-				}
-				b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
-			})
-		}
-	}
-}
-
-// cpuTime is what the process has used so far. On a busy machine it says more than the
-// time on the clock.
-func cpuTime(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-func BenchmarkPolicy(b *testing.B) {
-	for _, name := range []string{"p2c", "least_conn", "round_robin", "random"} {
-		b.Run(name, func(b *testing.B) {
-			weights := ones(10000)
-			for i := range weights {
-				weights[i] += i % 100
-			}
-			c := newCast(b, weights...)
-			b.ReportAllocs()
-			for b.Loop() {
-				policies[name]()(c.endpoints)
 			}
 		})
 	}

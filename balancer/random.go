@@ -4,8 +4,8 @@ import "sidecar/upstream"
 
 // Random returns the policy that takes any endpoint, in proportion to the weights.
 func Random() upstream.Policy {
-	return func(usable []*upstream.Endpoint) upstream.Picker {
-		return randomPicker{newLottery(usable)}
+	return func(c upstream.Candidates) upstream.Picker {
+		return randomPicker{newLottery(c.Endpoints, c.Random)}
 	}
 }
 

@@ -3,7 +3,6 @@ package balancer
 import (
 	"cmp"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 
@@ -21,11 +20,11 @@ const minTurns = 4096
 // addition. Where the weights would make a round longer than four turns per endpoint (and
 // than 4096 turns), they are rounded to fit.
 func RoundRobin() upstream.Policy {
-	return func(usable []*upstream.Endpoint) upstream.Picker {
-		p := &roundRobin{round: layOut(usable)}
+	return func(c upstream.Candidates) upstream.Picker {
+		p := &roundRobin{round: layOut(c.Endpoints)}
 		// Each snapshot begins somewhere else. If snapshots changed often, the first
 		// endpoints would get more than their share.
-		p.turn.Store(rand.Uint64N(uint64(len(p.round))))
+		p.turn.Store(uint64(below(len(p.round), c.Random())))
 		return p
 	}
 }
@@ -39,6 +38,12 @@ type roundRobin struct {
 func (p *roundRobin) Pick(_ upstream.PickKey, avoid []*upstream.Endpoint) *upstream.Endpoint {
 	for range p.round {
 		e := p.round[p.turn.Add(1)%uint64(len(p.round))]
+		if !contains(avoid, e) {
+			return e
+		}
+	}
+	// Other threads may have had just the turns of those that would do.
+	for _, e := range p.round {
 		if !contains(avoid, e) {
 			return e
 		}

@@ -100,7 +100,7 @@ func TestRoundRobinBeginsSomewhere(t *testing.T) {
 	c := newCast(t, 1, 1, 1, 1)
 	seen := make(map[*upstream.Endpoint]bool)
 	for range 200 {
-		seen[RoundRobin()(c.endpoints).Pick(upstream.PickKey{}, nil)] = true
+		seen[c.picker(RoundRobin()).Pick(upstream.PickKey{}, nil)] = true
 	}
 	if len(seen) != 4 {
 		t.Errorf("%d of 4 endpoints were the first", len(seen))

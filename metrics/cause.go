@@ -12,17 +12,18 @@ const (
 	CauseNoInstances                  // the service is known and empty
 	CauseNoneHealthy                  // every endpoint fails its health check
 	CauseAllEjected                   // every endpoint's breaker is open
-	CauseOverLimit                    // every endpoint has as much in flight as it may
+	CauseOverLimit                    // a limit of the configuration is reached: requests, connections, or those being made
+	CauseShed                         // more is in flight than the limit that was learned from latencies
 	CauseNoOtherEndpoint              // what is left was already tried
 	CauseConnectFailed                // the endpoint refused, or could not be reached
 	CauseConnectTimeout               // the endpoint did not accept in time
 	CauseReset                        // the endpoint broke the connection before its answer was complete
 	CauseIdleRace                     // the endpoint closed an idle connection as a request that must not be repeated was sent
 	CauseTimeout                      // the endpoint did not answer in time
+	CauseStalled                      // the endpoint has sent nothing to anyone for retry.stalled, others have
 	CauseBadResponse                  // what the endpoint answered is not HTTP
 	CauseBadRequest                   // what the client sent is not HTTP, or not allowed
 	CauseTooLarge                     // the client's header is larger than allowed
-	CauseNotFound                     // no route fits
 	CauseClientTimeout                // the client did not finish its request in time
 	CauseClientGone                   // the client went away before the end
 	CauseIdleTimeout                  // no byte moved either way for too long
@@ -48,6 +49,8 @@ func (c Cause) String() string {
 		return "all-ejected"
 	case CauseOverLimit:
 		return "over-limit"
+	case CauseShed:
+		return "shed"
 	case CauseNoOtherEndpoint:
 		return "no-other-endpoint"
 	case CauseConnectFailed:
@@ -60,14 +63,14 @@ func (c Cause) String() string {
 		return "idle-race"
 	case CauseTimeout:
 		return "timeout"
+	case CauseStalled:
+		return "stalled"
 	case CauseBadResponse:
 		return "bad-response"
 	case CauseBadRequest:
 		return "bad-request"
 	case CauseTooLarge:
 		return "too-large"
-	case CauseNotFound:
-		return "not-found"
 	case CauseClientTimeout:
 		return "client-timeout"
 	case CauseClientGone:
@@ -101,12 +104,13 @@ func CauseOf(name string) Cause {
 // A RetryReason is why a request was sent again.
 type RetryReason uint8
 
-// The reasons there are: the values of the key retry.on.
+// The reasons there are: the values of the key retry.on, and stalled, which is a key of its own.
 const (
 	RetryOther   RetryReason = iota // none of the others
 	RetryConnect                    // the connection could not be made
 	RetryReset                      // it broke before the first byte of an answer
 	RetryTimeout                    // retry.per_try ran out
+	RetryStalled                    // the endpoint has sent nothing to anyone for retry.stalled, others have
 	Retry502                        // the endpoint answered 502
 	Retry503                        // … 503
 	Retry504                        // … 504
@@ -123,6 +127,8 @@ func (r RetryReason) String() string {
 		return "reset"
 	case RetryTimeout:
 		return "timeout"
+	case RetryStalled:
+		return "stalled"
 	case Retry502:
 		return "502"
 	case Retry503:

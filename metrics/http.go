@@ -38,6 +38,12 @@ type HTTPShard struct {
 
 	BudgetDenied atomic.Uint64 // retries that the retry budget did not allow
 
+	Hedges       atomic.Uint64 // second copies of a request that were sent while the first was waited for
+	HedgesWon    atomic.Uint64 // of those, how many were answered first; counted after Hedges
+	HedgesDenied atomic.Uint64 // second copies that their budget did not allow
+
+	FallbackAnswers atomic.Uint64 // requests answered with the fixed response of the key fallback
+
 	FirstByte Histogram // from the request's header to the first byte of the answer
 
 	duration Histogram
@@ -82,6 +88,7 @@ func (s *HTTPShard) Retry(r RetryReason) {
 type httpFamily struct {
 	family[string, *HTTP]
 	requests, inFlight, errors, retries, denied *prometheus.Desc
+	hedges, hedgesWon, hedgesDenied, fallback   *prometheus.Desc
 	duration, firstByte                         *prometheus.Desc
 	bytesIn, bytesOut                           *prometheus.Desc
 	opened, reused, open, idle                  *prometheus.Desc
@@ -91,27 +98,32 @@ type httpFamily struct {
 func newHTTPFamily() *httpFamily {
 	const sub = "http"
 	return &httpFamily{
-		requests:    desc(sub, "requests_total", "Requests that have ended, by the class of the status the client saw; none: it had gone before an answer.", "service", "code"),
-		inFlight:    desc(sub, "requests_in_flight", "Requests that have begun and not ended.", "service"),
-		errors:      desc(sub, "errors_total", "Answers that the sidecar made itself or had to break off, by cause (the header Sidecar-Error).", "service", "cause"),
-		retries:     desc(sub, "retries_total", "Requests sent once more, by what went wrong before.", "service", "reason"),
-		denied:      desc(sub, "retries_denied_total", "Retries that the retry budget did not allow.", "service"),
-		duration:    desc(sub, "request_duration_seconds", "From the request's header to the last byte of the answer.", "service"),
-		firstByte:   desc(sub, "time_to_first_byte_seconds", "From the request's header to the first byte of the endpoint's answer.", "service"),
-		bytesIn:     desc(sub, "received_bytes_total", "Bytes received from clients.", "service"),
-		bytesOut:    desc(sub, "sent_bytes_total", "Bytes sent to clients.", "service"),
-		opened:      desc(sub, "upstream_connections_opened_total", "Connections made to endpoints.", "service"),
-		reused:      desc(sub, "upstream_connections_reused_total", "Attempts that found a connection in the pool.", "service"),
-		open:        desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
-		tunnels:     desc(sub, "tunnels_total", "Connections that were upgraded to another protocol, such as WebSocket.", "service"),
-		tunnelsOpen: desc(sub, "tunnels_open", "Upgraded connections that are open.", "service"),
-		idle:        desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
+		requests:     desc(sub, "requests_total", "Requests that have ended, by the class of the status the client saw; none: it had gone before an answer.", "service", "code"),
+		inFlight:     desc(sub, "requests_in_flight", "Requests that have begun and not ended.", "service"),
+		errors:       desc(sub, "errors_total", "Answers that the sidecar made itself or had to break off, by cause (the header Sidecar-Error).", "service", "cause"),
+		retries:      desc(sub, "retries_total", "Requests sent once more, by what went wrong before.", "service", "reason"),
+		denied:       desc(sub, "retries_denied_total", "Retries that the retry budget did not allow.", "service"),
+		hedges:       desc(sub, "hedges_total", "Second copies of a request that were sent while the first was waited for.", "service"),
+		hedgesWon:    desc(sub, "hedges_won_total", "Second copies that were answered before the first.", "service"),
+		hedgesDenied: desc(sub, "hedges_denied_total", "Second copies that their budget did not allow.", "service"),
+		fallback:     desc(sub, "fallback_answers_total", "Requests answered with the fixed response that is configured for when nothing is usable.", "service"),
+		duration:     desc(sub, "request_duration_seconds", "From the request's header to the last byte of the answer.", "service"),
+		firstByte:    desc(sub, "time_to_first_byte_seconds", "From the request's header to the first byte of the endpoint's answer.", "service"),
+		bytesIn:      desc(sub, "received_bytes_total", "Bytes received from clients.", "service"),
+		bytesOut:     desc(sub, "sent_bytes_total", "Bytes sent to clients.", "service"),
+		opened:       desc(sub, "upstream_connections_opened_total", "Connections made to endpoints.", "service"),
+		reused:       desc(sub, "upstream_connections_reused_total", "Attempts that found a connection in the pool.", "service"),
+		open:         desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
+		tunnels:      desc(sub, "tunnels_total", "Connections that were upgraded to another protocol, such as WebSocket.", "service"),
+		tunnelsOpen:  desc(sub, "tunnels_open", "Upgraded connections that are open.", "service"),
+		idle:         desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
 	}
 }
 
 // Describe is prometheus.Collector's.
 func (f *httpFamily) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch, f.requests, f.inFlight, f.errors, f.retries, f.denied, f.duration, f.firstByte,
+	describe(ch, f.requests, f.inFlight, f.errors, f.retries, f.denied,
+		f.hedges, f.hedgesWon, f.hedgesDenied, f.fallback, f.duration, f.firstByte,
 		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle, f.tunnels, f.tunnelsOpen)
 }
 
@@ -133,6 +145,10 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 			counter(ch, f.retries, n, service, RetryReason(r).String())
 		}
 		counter(ch, f.denied, t.denied, service)
+		counter(ch, f.hedges, t.hedges, service)
+		counter(ch, f.hedgesWon, t.hedgesWon, service)
+		counter(ch, f.hedgesDenied, t.hedgesDenied, service)
+		counter(ch, f.fallback, t.fallback, service)
 		ch <- t.duration.metric(f.duration, latencyBuckets, latencyBound, service)
 		ch <- t.firstByte.metric(f.firstByte, latencyBuckets, latencyBound, service)
 		counter(ch, f.bytesIn, t.bytesIn, service)
@@ -148,14 +164,16 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 
 // httpTotal is the sum of all shards, taken for one scrape.
 type httpTotal struct {
-	started, bytesIn, bytesOut     uint64
-	opened, closed, reused, denied uint64
-	tunnels, tunnelsEnded          uint64
-	idle                           int64
-	finished                       [len(classes)]uint64
-	errors                         [causeCount]uint64
-	retries                        [retryCount]uint64
-	duration, firstByte            distribution
+	started, bytesIn, bytesOut      uint64
+	opened, closed, reused, denied  uint64
+	hedges, hedgesWon, hedgesDenied uint64
+	fallback                        uint64
+	tunnels, tunnelsEnded           uint64
+	idle                            int64
+	finished                        [len(classes)]uint64
+	errors                          [causeCount]uint64
+	retries                         [retryCount]uint64
+	duration, firstByte             distribution
 }
 
 // total adds the shards up.
@@ -166,6 +184,7 @@ func (h *HTTP) total() *httpTotal {
 	for i := range h.shards {
 		s := &h.shards[i]
 		t.closed += s.Closed.Load()
+		t.hedgesWon += s.HedgesWon.Load()
 		t.tunnelsEnded += s.TunnelsEnded.Load()
 		for c := range s.finished {
 			t.finished[c] += s.finished[c].Load()
@@ -181,6 +200,9 @@ func (h *HTTP) total() *httpTotal {
 		t.bytesIn += s.BytesIn.Load()
 		t.bytesOut += s.BytesOut.Load()
 		t.denied += s.BudgetDenied.Load()
+		t.hedges += s.Hedges.Load()
+		t.hedgesDenied += s.HedgesDenied.Load()
+		t.fallback += s.FallbackAnswers.Load()
 		for c := range s.errors {
 			t.errors[c] += s.errors[c].Load()
 		}

@@ -9,10 +9,10 @@
 //     lock, allocates nothing, and two loops never write to the same cache line. A scrape
 //     adds the shards up.
 //
-//   - What somebody else already knows (endpoints, sources, loops) is asked for at each
-//     scrape, through a callback: ObserveEndpoints, ObserveSources, ObserveLoops,
-//     ObserveAccessLog. Nothing
-//     is kept of it, so the series of an endpoint that is gone vanish by themselves.
+//   - What somebody else already knows (services, endpoints, sources, loops) is asked for at
+//     each scrape, through a callback: ObserveServices, ObserveEndpoints, ObserveSources,
+//     ObserveLoops, ObserveAccessLog. Nothing is kept of it, so the series of an endpoint
+//     that is gone vanish by themselves.
 //
 // A proxy uses it like this:
 //
@@ -56,6 +56,7 @@ type Registry struct {
 	listeners *listenerFamily
 	http      *httpFamily
 	tcp       *tcpFamily
+	services  *serviceFamily
 	endpoints *endpointFamily
 	sources   *sourceFamily
 	turns     *loopFamily
@@ -71,6 +72,7 @@ func New(o Options) *Registry {
 		listeners: newListenerFamily(),
 		http:      newHTTPFamily(),
 		tcp:       newTCPFamily(),
+		services:  newServiceFamily(),
 		endpoints: newEndpointFamily(),
 		sources:   newSourceFamily(),
 		turns:     newLoopFamily(),
@@ -88,7 +90,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.endpoints, r.sources, r.turns, r.accessLog,
+		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog,
 	)
 	return r
 }
@@ -119,6 +121,11 @@ func (r *Registry) Forget(service string) {
 	r.listeners.forget(func(k listenerKey) bool { return k.service == service })
 	r.http.forget(func(k string) bool { return k == service })
 	r.tcp.forget(func(k string) bool { return k == service })
+}
+
+// ObserveServices registers who tells the state of all services, as ObserveEndpoints does.
+func (r *Registry) ObserveServices(each func(emit func(ServiceSample))) {
+	r.services.each.Store(&each)
 }
 
 // ObserveEndpoints registers who tells the state of all endpoints. each is called at every

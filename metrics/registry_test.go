@@ -67,6 +67,9 @@ func everything() *Registry {
 	r.ObserveEndpoints(func(emit func(EndpointSample)) {
 		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Zone: "b", Usable: true, Latency: time.Second, Resets: 3})
 	})
+	r.ObserveServices(func(emit func(ServiceSample)) {
+		emit(ServiceSample{Service: "orders", Total: 1, Adaptive: &AdaptiveSample{Limit: 20}})
+	})
 	r.ObserveSources(func(emit func(SourceSample)) {
 		emit(SourceSample{Service: "orders", Source: "consul", Known: true, LastSuccess: time.Unix(100, 5e8), LastError: time.Unix(50, 0), Instances: 4})
 	})
@@ -103,7 +106,7 @@ func TestEveryDescribedFamilyIsCollected(t *testing.T) {
 	for _, name := range []string{
 		"sidecar_build_info", "process_open_fds", "go_goroutines",
 		"sidecar_listener_connections_accepted_total", "sidecar_http_requests_total",
-		"sidecar_tcp_sessions_total", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_loop_turns_total",
+		"sidecar_tcp_sessions_total", "sidecar_service_endpoints", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_loop_turns_total",
 		"sidecar_access_log_lines_total",
 	} {
 		if !seen[name] {

@@ -3,10 +3,12 @@ package upstream
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sidecar/breaker"
 )
@@ -41,15 +43,40 @@ func (s *slots) take() bool {
 	}
 }
 
+// counts are the attempts of a window.
+type counts struct{ attempts, failures uint64 }
+
+func (c counts) share() float64 {
+	if c.attempts == 0 {
+		return 0
+	}
+	return float64(c.failures) / float64(c.attempts)
+}
+
+func (e *Endpoint) counts() counts {
+	attempts, failures := e.breaker.Counts(e.service.clock.elapsed())
+	return counts{attempts, failures}
+}
+
 // mayTrip is asked by the endpoint's breaker before it opens, under gobreaker's lock.
-func (e *Endpoint) mayTrip() bool {
-	if e.retired.Load() {
+func (e *Endpoint) mayTrip(why breaker.Reason) bool {
+	if e.retired.Load() || e.spare {
 		return false
 	}
-	if !e.slots.take() {
+	c := e.counts()
+	// A rate is judged beside that of the others. Where all answer one request in three
+	// with an error, it is the requests, and with fewer endpoints it would not get better.
+	if why == breaker.ByRate {
+		if typical, known := e.typicalShare(); known && c.share() < 2*typical+rateMargin {
+			e.ejectionsRefused.Add(1)
+			return false
+		}
+	}
+	if !e.service.slots.take() {
 		e.ejectionsRefused.Add(1)
 		return false
 	}
+	e.tripped = c
 	e.ejecting.Store(true)
 	// retire sets retired and then gives the slot back. If it came in between, one of us
 	// sees the other.
@@ -60,39 +87,97 @@ func (e *Endpoint) mayTrip() bool {
 	return true
 }
 
+const (
+	// rateMargin is how much worse than twice the others' share of failures an endpoint
+	// has to be.
+	rateMargin = 0.05
+	// maxCompared is how many others an endpoint is compared with.
+	maxCompared = 16
+	// leastCompared is how many attempts make an endpoint fit for it.
+	leastCompared = 3
+	// commonFailure is the share of failures from which on the others are said to fail too.
+	commonFailure = 0.5
+)
+
+// typicalShare is the lower median of the shares of failures of up to maxCompared others,
+// from a random one on; not known if none of them had traffic.
+func (e *Endpoint) typicalShare() (share float64, known bool) {
+	s := e.service
+	snap := s.snapshot.Load()
+	others := snap.Usable
+	if snap.Fallback {
+		others = snap.Endpoints // the fallback instances say nothing about them
+	}
+	var shares [maxCompared]float64
+	n, start := 0, 0
+	if len(others) > maxCompared {
+		start = int(s.clock.random() % uint64(len(others)))
+	}
+	for i := range min(len(others), maxCompared) {
+		other := others[(start+i)%len(others)]
+		if other == e {
+			continue
+		}
+		if c := other.counts(); c.attempts >= leastCompared {
+			shares[n] = c.share()
+			n++
+		}
+	}
+	if n == 0 {
+		return 0, false
+	}
+	slices.Sort(shares[:n])
+	return shares[(n-1)/2], true
+}
+
+// mayDouble is asked by the endpoint's breaker before it stays open for longer than the last
+// time. When the others fail as well, the endpoint is not the reason, and it must not be
+// missing when whatever is the reason is over.
+func (e *Endpoint) mayDouble() bool {
+	typical, known := e.typicalShare()
+	return !known || typical < commonFailure
+}
+
 // giveSlotBack gives back the slot that the endpoint holds, if any.
 func (e *Endpoint) giveSlotBack() {
 	if e.ejecting.Swap(false) {
-		e.slots.taken.Add(-1)
+		e.service.slots.taken.Add(-1)
 	}
 }
 
 // onTrip is told of each change of the endpoint's breaker, mostly under gobreaker's lock.
 func (e *Endpoint) onTrip(from, to breaker.State) {
+	s := e.service
 	if to == breaker.Closed {
 		e.giveSlotBack()
+		if s.options.SlowStart > 0 {
+			e.hold.startRamp(s.clock.moment())
+		}
+	}
+	t := &trip{endpoint: e, from: from, to: to, at: s.clock.now(), readyAt: e.breaker.ReadyAt(), last: e.errors.last()}
+	if to != breaker.HalfOpen {
+		t.cleared = e.cleared.Swap(false) && to == breaker.Closed
 	}
 	if from == breaker.Closed {
-		e.ejections.Add(1)
+		t.reason, t.counts = e.breaker.Reason(), e.tripped
+		e.ejections[t.reason].Add(1)
 	}
-	e.trips.push(&trip{
-		endpoint: e,
-		from:     from,
-		to:       to,
-		at:       time.Now(),
-		readyAt:  e.breaker.ReadyAt(),
-		last:     Outcome(e.lastError.Load()),
-	})
+	s.trips.push(t)
 }
 
-// A trip is one change of a breaker's state.
+// A trip is one change of a breaker's state, or a pause that the endpoint has asked for.
 type trip struct {
 	next     *trip
 	endpoint *Endpoint
 	from, to breaker.State
 	at       time.Time
 	readyAt  time.Time
-	last     Outcome // the failure that led to it
+	last     string         // the failure that led to it
+	reason   breaker.Reason // when it opened from closed
+	counts   counts
+	cleared  bool          // it was the health check that closed it
+	paused   time.Duration // not 0: this is a pause
+	status   int           // that asked for it
 }
 
 // A tripLog carries trips from the data path to the service's goroutine without a lock.
@@ -128,28 +213,47 @@ func (s *Service) applyTrip(t *trip) {
 	if e.retired.Load() {
 		return
 	}
+	if t.paused > 0 {
+		s.verdict(e, zap.InfoLevel, Decision{At: t.at, What: "paused", Until: t.at.Add(t.paused),
+			Why: fmt.Sprintf("it answered with status %d and asked to be left alone for %v", t.status, t.paused.Round(time.Millisecond))})
+		return
+	}
 	open := t.readyAt.Sub(t.at).Round(time.Millisecond)
-	var what string
 	switch {
 	case t.to == breaker.HalfOpen:
-		e.note(t.at, "probing", "its ejection is over, one request at a time is tried")
-		return
+		e.note(Decision{At: t.at, What: "probing", Why: "its ejection is over, one request at a time is tried"})
+	case t.to == breaker.Closed && t.cleared:
+		e.breakerWhy = "its health check passes again, which ends its ejection"
+		s.verdict(e, zap.InfoLevel, Decision{At: t.at, What: "recovered", Why: e.breakerWhy})
 	case t.to == breaker.Closed:
-		what, e.breakerWhy = "recovered", "a request that probed it succeeded"
-	case t.from == breaker.Closed:
-		what = "ejected"
-		e.breakerWhy = fmt.Sprintf("%d failures in a row, the last: %v; out for %v",
-			s.options.Breaker.ConsecutiveFailures, t.last, open)
+		e.breakerWhy = "a request that probed it succeeded"
+		s.verdict(e, zap.InfoLevel, Decision{At: t.at, What: "recovered", Why: e.breakerWhy})
+	case t.from != breaker.Closed:
+		e.breakerWhy = fmt.Sprintf("the request that probed it failed: %s; out for %v", t.last, open)
+		s.verdict(e, zap.WarnLevel, Decision{At: t.at, What: "ejected again", Why: e.breakerWhy, Until: t.readyAt, LastError: t.last})
 	default:
-		what = "ejected again"
-		e.breakerWhy = fmt.Sprintf("the request that probed it failed: %v; out for %v", t.last, open)
+		e.breakerWhy = t.why() + fmt.Sprintf("; out for %v", open)
+		s.verdict(e, zap.WarnLevel, Decision{At: t.at, What: "ejected", Why: e.breakerWhy, Until: t.readyAt,
+			Attempts: t.counts.attempts, Failures: t.counts.failures, LastError: t.last})
 	}
-	e.note(t.at, what, e.breakerWhy)
-	level := zap.InfoLevel
-	if t.to == breaker.Open {
-		level = zap.WarnLevel
+}
+
+// why says what made a closed breaker open.
+func (t *trip) why() string {
+	options := &t.endpoint.service.options.Breaker
+	if t.reason == breaker.ByRate {
+		return fmt.Sprintf("%d of its last %d attempts failed, the last: %s", t.counts.failures, t.counts.attempts, t.last)
 	}
-	s.log.Log(level, "endpoint "+what, endpointFields(e, e.breakerWhy)...)
+	return fmt.Sprintf("%d failures in a row, the last: %s", options.ConsecutiveFailures, t.last)
+}
+
+// verdict keeps and logs a change of verdict about an endpoint.
+func (s *Service) verdict(e *Endpoint, level zapcore.Level, d Decision) {
+	if ns, measured := e.latency.read(s.clock.moment()); measured {
+		d.LatencySeconds = ns / float64(time.Second)
+	}
+	e.note(d)
+	s.log.Log(level, "endpoint "+d.What, endpointFields(e, d.Why)...)
 }
 
 func endpointFields(e *Endpoint, why string) []zap.Field {

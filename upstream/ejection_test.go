@@ -94,15 +94,16 @@ func TestAProbeThatSucceededLeavesNoPenalty(t *testing.T) {
 	play(t, nil, func(st *stage) {
 		st.reports("a", "b")
 		st.attempt("a", ConnectFailed, 3)
-		if got := st.endpoint("a").Latency(); got != Penalty {
-			t.Errorf("latency %v", got)
+		a := st.endpoint("a")
+		if got, _ := a.LatencyAt(Now()); got < 2*float64(FirstGuess) {
+			t.Errorf("it looks like %v to a picker", time.Duration(got))
 		}
 		st.ready("a")
 		probe := st.acquires("a")
 		probe.Report(Result{Outcome: Success, Latency: 2 * time.Millisecond})
 		probe.Release()
-		if got := st.endpoint("a").Latency(); got != 2*time.Millisecond {
-			t.Errorf("latency %v", got)
+		if got, _ := a.LatencyAt(Now()); got != 2e6 || a.Latency() != 2*time.Millisecond || a.FailureShare() != 0 {
+			t.Errorf("it looks like %v to a picker, latency %v, failure share %v", time.Duration(got), a.Latency(), a.FailureShare())
 		}
 		st.attempt("b", ConnectFailed, 3)
 		st.ready("b")

@@ -20,20 +20,24 @@ type Endpoint struct {
 	// endpoints, each cache line is a miss.
 	inFlight atomic.Int64
 	latency  peakEWMA
+	failing  failureShare
+	hold     hold
 	attempts atomic.Uint64
 	breaker  *breaker.Breaker
-	limit    int64 // leases at once; 0: none
 	weight   atomic.Int32
-	retired  atomic.Bool
-	down     atomic.Bool
-	ejecting atomic.Bool // holds one of the slots
+	spare    bool // a fallback instance
 	outcomes [numOutcomes]atomic.Uint64
 
-	lastError        atomic.Uint32 // the last Outcome that was a failure
-	slots            *slots
-	trips            *tripLog
-	ejections        atomic.Uint64
+	service          *Service
+	retired          atomic.Bool
+	down             atomic.Bool
+	ejecting         atomic.Bool // holds one of the slots
+	connections      connections
+	errors           errorNotes
+	ejections        [2]atomic.Uint64 // by breaker.Reason
 	ejectionsRefused atomic.Uint64
+	cleared          atomic.Bool // its health check has closed the breaker, or is about to
+	tripped          counts      // of the window when it last opened; guarded by gobreaker's lock
 
 	id       string
 	address  string
@@ -43,15 +47,15 @@ type Endpoint struct {
 	// Written by the service's goroutine, read by Status.
 	standing atomic.Pointer[standing]
 	history  history
+	temper   atomic.Uint32 // a temper: how it compares with the others
 
 	// Owned by the service's goroutine.
 	cancelCheck context.CancelFunc // ends the health check; nil without one
 	checked     bool               // the health check has given a verdict
+	dropped     bool               // the source reports it no longer, its check keeps it
+	compared    uint64             // the attempts when it was last compared with the others
 	healthWhy   string             // the last verdict's reason
 	breakerWhy  string             // why it was ejected, or came back
-
-	// Up to whole cache lines, so that what comes first really shares one.
-	_ [40]byte
 }
 
 // ID names the instance within its service.
@@ -75,18 +79,27 @@ func (e *Endpoint) Zone() string { return e.instance.Load().Zone }
 // InFlight is how many leases on it have not been released.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
 
-// Latency is the peak-sensitive moving average of what leases reported, decayed to now; a
-// failure counts as Penalty. Until something has been reported it is FirstGuess.
+// Latency is the peak-sensitive moving average of what answers took, decayed to now. Until
+// something has been reported it is FirstGuess.
 func (e *Endpoint) Latency() time.Duration {
-	ns, _ := e.latency.read(Now())
+	ns, _ := e.latency.read(e.service.clock.moment())
 	return time.Duration(ns)
 }
 
-// LatencyAt is Latency for pickers, in nanoseconds at a Moment that may serve for several
-// endpoints. measured is false while it is a guess.
+// LatencyAt is what a picker goes by, in nanoseconds at a Moment that may serve for several
+// endpoints: Latency, raised by what the endpoint's failures cost. measured is false while
+// nothing is known of it.
 func (e *Endpoint) LatencyAt(now Moment) (ns float64, measured bool) {
-	return e.latency.read(now)
+	ns, measured = e.latency.read(now)
+	if share := e.failing.read(now); share > 0 {
+		return price(ns, share), true
+	}
+	return ns, measured
 }
+
+// FailureShare is the share of its latest attempts that have failed, from 0 to 1, forgotten
+// within seconds when there are no more.
+func (e *Endpoint) FailureShare() float64 { return e.failing.read(e.service.clock.moment()) }
 
 // Retired tells that the instance has left the service. That is for good: if it comes back
 // it is another Endpoint.
@@ -107,20 +120,24 @@ type Counters struct {
 	Resets          uint64 `json:"resets"`
 	Timeouts        uint64 `json:"timeouts"`
 	ServerErrors    uint64 `json:"server_errors"`
+	Overloaded      uint64 `json:"overloaded"`
 	Canceled        uint64 `json:"canceled"`
 	Ejections       uint64 `json:"ejections"` // by its breaker, failed probes not counted
+	// EjectionsByRate is how many of them were for its success rate.
+	EjectionsByRate uint64 `json:"ejections_by_rate"`
 	// EjectionsRefused counts failures that would have ejected it, had not as many been
-	// out already as MaxEjected allows.
+	// out already as MaxEjected allows, or had the others not failed as much.
 	EjectionsRefused uint64 `json:"ejections_refused"`
 }
 
 // Failures is the sum of all kinds of failure.
 func (c Counters) Failures() uint64 {
-	return c.ConnectFailures + c.Resets + c.Timeouts + c.ServerErrors
+	return c.ConnectFailures + c.Resets + c.Timeouts + c.ServerErrors + c.Overloaded
 }
 
 // Counters reads the totals, each by itself: the sums of one reading need not add up.
 func (e *Endpoint) Counters() Counters {
+	byRate := e.ejections[breaker.ByRate].Load()
 	return Counters{
 		Attempts:         e.attempts.Load(),
 		Successes:        e.outcomes[Success].Load(),
@@ -128,8 +145,10 @@ func (e *Endpoint) Counters() Counters {
 		Resets:           e.outcomes[Reset].Load(),
 		Timeouts:         e.outcomes[TimedOut].Load(),
 		ServerErrors:     e.outcomes[ServerError].Load(),
+		Overloaded:       e.outcomes[Overloaded].Load(),
 		Canceled:         e.outcomes[Canceled].Load(),
-		Ejections:        e.ejections.Load(),
+		Ejections:        e.ejections[breaker.InARow].Load() + byRate,
+		EjectionsByRate:  byRate,
 		EjectionsRefused: e.ejectionsRefused.Load(),
 	}
 }

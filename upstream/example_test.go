@@ -10,7 +10,7 @@ import (
 )
 
 // first is the simplest of policies: it takes the first endpoint that is not avoided.
-func first(usable []*upstream.Endpoint) upstream.Picker { return firstPicker(usable) }
+func first(c upstream.Candidates) upstream.Picker { return firstPicker(c.Endpoints) }
 
 type firstPicker []*upstream.Endpoint
 

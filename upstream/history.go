@@ -19,6 +19,14 @@ type Decision struct {
 	// What is a word or two: "ejected", "down", "recovered", …
 	What string `json:"what"`
 	Why  string `json:"why"`
+	// Until is when it ends by itself, if that is known.
+	Until time.Time `json:"until,omitzero"`
+	// Attempts and Failures are those of the window that the decision is about.
+	Attempts uint64 `json:"attempts,omitempty"`
+	Failures uint64 `json:"failures,omitempty"`
+	// LatencySeconds is the endpoint's moving average at that time.
+	LatencySeconds float64 `json:"latency_seconds,omitempty"`
+	LastError      string  `json:"last_error,omitempty"`
 }
 
 // A history is the last few decisions. One goroutine adds, any may read: each addition
@@ -44,9 +52,7 @@ func (h *history) list() []Decision {
 }
 
 // note keeps a decision about an endpoint.
-func (e *Endpoint) note(at time.Time, what, why string) {
-	e.history.add(endpointHistory, Decision{At: at, What: what, Why: why})
-}
+func (e *Endpoint) note(d Decision) { e.history.add(endpointHistory, d) }
 
 // note keeps a decision about the service, or about an endpoint that is no longer listed.
 func (s *Service) note(at time.Time, endpoint, what, why string) {

@@ -9,9 +9,6 @@ import (
 const (
 	// FirstGuess is the latency of an endpoint that has not been measured yet.
 	FirstGuess = 30 * time.Millisecond
-	// Penalty is the least latency that a failed attempt counts as. Without it an
-	// endpoint that fails fast would look like the fastest of all, and draw the traffic.
-	Penalty = 5 * time.Second
 	// decay is the time constant of the moving average.
 	decay = 10 * time.Second
 )
@@ -30,8 +27,10 @@ const (
 	recent = 1 << 16
 )
 
-// epoch is where Moments and the budget's slots count from; it is never changed.
-var epoch = time.Now()
+// epoch is where Moments and windows count from; it is never changed. It lies far back,
+// because windows know no time before it, and in a bubble of testing/synctest it is the year
+// 2000. (Add keeps the monotonic reading.)
+var epoch = time.Now().Add(-40 * 365 * 24 * time.Hour)
 
 // Now returns the present Moment.
 func Now() Moment { return momentOf(time.Since(epoch)) }
@@ -83,6 +82,15 @@ func (p *peakEWMA) forget() { p.word.Store(pack(-float32(FirstGuess), 0)) }
 
 // set makes d the only sample.
 func (p *peakEWMA) set(now Moment, d time.Duration) { p.word.Store(pack(float32(d), now)) }
+
+// touch has the average begin to decay anew, without a sample. An endpoint that was tried and
+// did not answer is not to look faster for the time that has passed.
+func (p *peakEWMA) touch(now Moment) {
+	old := p.word.Load()
+	if cost, at := unpack(old); cost >= 0 && now.since(at) > 0 {
+		p.word.CompareAndSwap(old, pack(cost, now)) // a sample that came first says more
+	}
+}
 
 // observe adds a sample.
 func (p *peakEWMA) observe(now Moment, d time.Duration) {

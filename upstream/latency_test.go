@@ -72,7 +72,7 @@ func TestLatencyAveragesSamplesBelowThePeak(t *testing.T) {
 func TestLatencyGoesToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p peakEWMA
-		p.observe(Now(), Penalty)
+		p.observe(Now(), 5*time.Second)
 		time.Sleep(7 * 24 * time.Hour)
 		if got := p.now(); got != 0 {
 			t.Errorf("%v after a week", got)
@@ -138,10 +138,14 @@ func TestResultsAndLatency(t *testing.T) {
 		near(t, "canceled early", a.Latency(), 4*time.Millisecond)
 		report(Result{Outcome: Canceled, Latency: time.Second})
 		near(t, "canceled after a long wait", a.Latency(), time.Second)
+		// A failure is no sample: how long it took says little of what an answer would have
+		// taken. It has a price instead, see failing_test.go.
 		report(Result{Outcome: ServerError, Latency: time.Microsecond})
-		near(t, "fast failure", a.Latency(), Penalty)
+		near(t, "fast failure", a.Latency(), time.Second)
 		report(Result{Outcome: TimedOut, Latency: 15 * time.Second})
-		near(t, "slow failure", a.Latency(), 15*time.Second)
+		near(t, "slow failure", a.Latency(), time.Second)
+		ns, _ := a.LatencyAt(Now())
+		near(t, "to a picker", time.Duration(ns), time.Duration(price(float64(time.Second), a.FailureShare())))
 	})
 }
 

@@ -21,6 +21,9 @@ const (
 	TimedOut
 	// ServerError: it answered that it failed; for HTTP any 5xx.
 	ServerError
+	// Overloaded: it asked to be left alone, by 429 with Retry-After. That speaks against
+	// sending it more for now, but is no failure that its breaker counts.
+	Overloaded
 	// Canceled: the client went away. That is neither success nor failure.
 	Canceled
 
@@ -40,6 +43,8 @@ func (o Outcome) String() string {
 		return "timed out"
 	case ServerError:
 		return "server error"
+	case Overloaded:
+		return "overloaded"
 	case Canceled:
 		return "canceled"
 	default:
@@ -55,6 +60,8 @@ func (o Outcome) verdict() breaker.Outcome {
 	switch {
 	case o == Success:
 		return breaker.Success
+	case o == Overloaded:
+		return breaker.Ignored
 	case o.Failure():
 		return breaker.Failure
 	default:
@@ -66,8 +73,14 @@ func (o Outcome) verdict() breaker.Outcome {
 type Result struct {
 	Outcome Outcome
 	// Latency is the time to the first byte for HTTP, to the connection for TCP; 0 if it
-	// was not measured. With Canceled it is how long the client had waited.
+	// was not measured. With Canceled and TimedOut it is how long was waited.
 	Latency time.Duration
+	// RetryAfter is for how long the endpoint has asked to be left alone, 0 if it has not.
+	// No more than a minute of it is honoured.
+	RetryAfter time.Duration
+	// Status, of HTTP, and Err are what people are told of a failure. Both may be empty.
+	Status int
+	Err    error
 }
 
 // A Lease is the right to use an endpoint once. Its holder reports the outcome as soon as
@@ -78,13 +91,21 @@ type Result struct {
 // must not be copied once Report or Release has been called.
 type Lease struct {
 	endpoint *Endpoint
+	service  *Service
 	permit   breaker.Permit
+	// What was reported, and when.
+	at       time.Duration
+	latency  time.Duration // for the gate
+	outcome  Outcome
 	reported bool
 	released bool
 }
 
 // Endpoint is what the lease is on; nil for the zero Lease.
 func (l *Lease) Endpoint() *Endpoint { return l.endpoint }
+
+// Probe tells whether the attempt decides about an endpoint that has been ejected.
+func (l *Lease) Probe() bool { return l.permit.Probe() }
 
 // Report tells the outcome to the endpoint's breaker, latency and counters. The first call
 // counts, further ones do nothing. It takes no lock of this project's and, for a success,
@@ -94,17 +115,62 @@ func (l *Lease) Report(r Result) {
 		return
 	}
 	l.reported = true
-	if r.Outcome > Canceled {
+	if r.Outcome >= numOutcomes {
 		r.Outcome = Canceled
 	}
+	l.outcome, l.latency = r.Outcome, r.sample()
 	e := l.endpoint
+	l.at = l.service.clock.elapsed()
 	e.outcomes[r.Outcome].Add(1)
 	if r.Outcome.Failure() {
 		// Before the breaker, which may open now and be asked why.
-		e.lastError.Store(uint32(r.Outcome))
+		e.errors.add(l.service.clock.now(), r)
 	}
-	e.observe(r, l.permit.Probe())
-	l.permit.Report(r.Outcome.verdict())
+	e.observe(r, momentOf(l.at), l.permit.Probe())
+	l.permit.ReportAt(r.Outcome.verdict(), l.at)
+}
+
+// sample is the latency for a limit that is learned: that of answers. What ran into a timeout,
+// or was sent away, says without one that there is too much to do, and that is a negative
+// number here; other failures say nothing.
+func (r *Result) sample() time.Duration {
+	switch {
+	case r.Outcome == Success:
+		return r.Latency
+	case r.Outcome == TimedOut, r.Outcome == Overloaded, r.Outcome == ServerError && r.RetryAfter > 0:
+		return -1
+	default:
+		return 0
+	}
+}
+
+// Break tells that the endpoint failed after a success had been reported: what it promised
+// at the beginning of its answer it has not kept. For the breaker and for the counters of
+// outcomes it is one more attempt, that failed. The first call counts, further ones do
+// nothing, and neither does one before Report, after Release, or after another report than a
+// success.
+func (l *Lease) Break(r Result) {
+	if !l.reported || l.released || l.outcome != Success || !r.Outcome.Failure() {
+		return
+	}
+	l.outcome, l.latency = r.Outcome, r.sample()
+	e := l.endpoint
+	at := l.service.clock.elapsed()
+	e.outcomes[r.Outcome].Add(1)
+	e.errors.add(l.service.clock.now(), r)
+	e.failing.observe(momentOf(at), true)
+	// The permit has been used up; another one says whether the breaker still listens. A
+	// probe is not taken for it, since that would be one that nobody has waited for.
+	if e.breaker.State() != breaker.Closed {
+		return
+	}
+	if permit, ok := e.breaker.Allow(); ok {
+		if permit.Probe() {
+			permit.ReportAt(breaker.Ignored, at)
+		} else {
+			permit.ReportAt(r.Outcome.verdict(), at)
+		}
+	}
 }
 
 // Release gives the endpoint back. The first call counts, further ones do nothing. Without
@@ -116,29 +182,41 @@ func (l *Lease) Release() {
 	l.released = true
 	l.Report(Result{Outcome: Canceled})
 	l.endpoint.inFlight.Add(-1)
+	if gate := l.service.gate; gate != nil {
+		// The time is that of the report: the latency ended there, and not with the body.
+		gate.leave(l.at, l.latency)
+	}
 }
 
-// observe takes a result into the latency.
-func (e *Endpoint) observe(r Result, probe bool) {
+// observe takes a result into the latency and the share of failures. The latency is that of
+// answers: a failure has its own price, and how long it took says little of what an answer
+// would have taken.
+func (e *Endpoint) observe(r Result, now Moment, probe bool) {
+	if r.RetryAfter > 0 && e.hold.pause(now, r.RetryAfter) {
+		e.service.trips.push(&trip{endpoint: e, at: e.service.clock.now(), paused: min(r.RetryAfter, maxPause), status: r.Status})
+	}
 	switch {
 	case r.Outcome.Failure():
-		e.latency.observe(Now(), max(r.Latency, Penalty))
+		e.failing.observe(now, true)
+		e.latency.touch(now)
 	case r.Outcome == Success && probe:
-		// It comes back with a clean record. With the penalties of its failures still on
-		// it, no picker that looks at latencies would choose it for a minute.
+		// It comes back with a clean record. With what its failures cost still on it, no
+		// picker that looks at latencies would choose it for long.
+		e.failing.forget()
 		if r.Latency > 0 {
-			e.latency.set(Now(), r.Latency)
+			e.latency.set(now, r.Latency)
 		} else {
 			e.latency.forget()
 		}
-	case r.Latency <= 0:
-	case r.Outcome == Canceled:
-		// It would have taken at least as long: that can only raise the average.
-		now := Now()
+	case r.Outcome == Success:
+		e.failing.observe(now, false)
+		if r.Latency > 0 {
+			e.latency.observe(now, r.Latency)
+		}
+	case r.Latency > 0:
+		// Canceled: it would have taken at least as long. That can only raise the average.
 		if ns, measured := e.latency.read(now); measured && float64(r.Latency) > ns {
 			e.latency.observe(now, r.Latency)
 		}
-	default:
-		e.latency.observe(Now(), r.Latency)
 	}
 }

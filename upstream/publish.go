@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +18,7 @@ const (
 	StateEjected State = "ejected" // by its breaker
 	StateProbing State = "probing" // its ejection is over; a request decides
 	StateRetired State = "retired" // has left the service; has leases still
+	StateSpare   State = "spare"   // a fallback instance, used when nothing else is left
 )
 
 // A standing is the state of an endpoint with its reason. It is immutable.
@@ -29,6 +32,8 @@ type standing struct {
 const (
 	openAllDown    = "all endpoints are down by their health checks, so they are used all the same"
 	openAllEjected = "all endpoints that are not down are ejected, so they are used all the same"
+	openPanic      = "too few endpoints are usable, so those that are down by their health checks are used as well"
+	openFallback   = "no endpoint is usable, so the fallback instances are used"
 )
 
 // publish decides about each endpoint, and publishes a snapshot if that makes a difference.
@@ -42,7 +47,7 @@ func (s *Service) publish(now time.Time) time.Time {
 	}
 	s.reweighted = false
 	if len(snap.Usable) > 0 {
-		snap.Picker = s.options.Policy(snap.Usable)
+		snap.Picker = s.options.Policy(s.candidates(snap))
 	}
 	s.snapshot.Store(snap)
 	if snap.FailOpen == old.FailOpen {
@@ -58,11 +63,30 @@ func (s *Service) publish(now time.Time) time.Time {
 	return next
 }
 
+func (s *Service) candidates(snap *Snapshot) Candidates {
+	c := Candidates{Endpoints: snap.Usable, Listed: snap.Endpoints, Now: s.clock.moment, Random: s.clock.random}
+	if snap.Fallback {
+		c.Listed = s.spares
+	}
+	if s.gate != nil {
+		c.InFlight = s.gate.inFlight.Load
+	}
+	return c
+}
+
+// A sorting is what decide has found the endpoints to be.
+type sorting struct {
+	sound     []*Endpoint // neither down nor ejected
+	up        []*Endpoint // not down, whatever the breaker says
+	due       []*Endpoint // not down, their ejection is over
+	downSound []*Endpoint // down, and not ejected
+	downDue   []*Endpoint // down, their ejection is over
+}
+
 // decide says which endpoints are usable and which are due for a probe. The snapshot it
 // returns has neither picker nor cause yet.
 func (s *Service) decide(now time.Time) (snap *Snapshot, next time.Time) {
-	snap = &Snapshot{Endpoints: s.order}
-	var up, downDue, downSound []*Endpoint // up: not down, whatever the breaker says
+	var f sorting
 	for _, e := range s.order {
 		stand, readyAt := e.judge(now)
 		if old := e.standing.Load(); old == nil || old.state != stand.state || old.why != stand.why {
@@ -71,37 +95,61 @@ func (s *Service) decide(now time.Time) (snap *Snapshot, next time.Time) {
 			}
 			e.standing.Store(&stand)
 		}
-		out := !readyAt.IsZero()
-		waiting := out && readyAt.After(now)
-		if waiting && (next.IsZero() || readyAt.Before(next)) {
+		if readyAt.After(now) && (next.IsZero() || readyAt.Before(next)) {
 			next = readyAt
 		}
-		switch down := e.down.Load(); {
-		case down && !out:
-			downSound = append(downSound, e)
-		case down && !waiting:
-			downDue = append(downDue, e)
-		case down:
-		case !out:
-			up = append(up, e)
-			snap.Usable = append(snap.Usable, e)
-		case waiting:
-			up = append(up, e)
-		default:
-			up = append(up, e)
-			snap.due = append(snap.due, e)
-		}
+		f.put(e, !readyAt.IsZero(), readyAt.After(now))
 	}
-	switch {
-	case len(snap.Usable) > 0 || len(s.order) == 0:
-	case len(up) > 0:
-		snap.FailOpen, snap.Usable, snap.force = openAllEjected, up, true
-	case len(downSound) > 0:
-		snap.FailOpen, snap.Usable, snap.due = openAllDown, downSound, downDue
+	return s.choose(&f), next
+}
+
+// put sorts an endpoint in: out by its breaker, and waiting until that ends.
+func (f *sorting) put(e *Endpoint, out, waiting bool) {
+	switch down := e.down.Load(); {
+	case down && !out:
+		f.downSound = append(f.downSound, e)
+	case down && !waiting:
+		f.downDue = append(f.downDue, e)
+	case down:
+	case !out:
+		f.up = append(f.up, e)
+		f.sound = append(f.sound, e)
+	case waiting:
+		f.up = append(f.up, e)
 	default:
-		snap.FailOpen, snap.Usable, snap.due, snap.force = openAllDown, s.order, downDue, true
+		f.up = append(f.up, e)
+		f.due = append(f.due, e)
 	}
-	return snap, next
+}
+
+// choose makes the snapshot.
+func (s *Service) choose(f *sorting) *Snapshot {
+	snap := &Snapshot{Endpoints: s.order, Usable: f.sound, due: f.due}
+	total := float64(len(s.order))
+	switch {
+	case len(f.sound) == 0 && len(s.spares) > 0:
+		snap.FailOpen, snap.Usable, snap.Fallback = openFallback, s.spares, true
+	case len(s.order) == 0:
+	case len(f.sound) > 0 && len(f.downSound) > 0 && float64(len(f.sound)) < s.options.Panic*total:
+		snap.FailOpen = openPanic
+		snap.Usable = sorted(f.sound, f.downSound)
+		snap.due = sorted(f.due, f.downDue)
+	case len(f.sound) > 0:
+	case len(f.up) > 0:
+		snap.FailOpen, snap.Usable, snap.force = openAllEjected, f.up, true
+	case len(f.downSound) > 0:
+		snap.FailOpen, snap.Usable, snap.due = openAllDown, f.downSound, f.downDue
+	default:
+		snap.FailOpen, snap.Usable, snap.due, snap.force = openAllDown, s.order, f.downDue, true
+	}
+	return snap
+}
+
+// sorted returns both lists in one, by ID.
+func sorted(a, b []*Endpoint) []*Endpoint {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(a, b *Endpoint) int { return strings.Compare(a.id, b.id) })
+	return all
 }
 
 // judge says how an endpoint stands. readyAt is when its breaker lets a probe through, or
@@ -118,6 +166,8 @@ func (e *Endpoint) judge(now time.Time) (stand standing, readyAt time.Time) {
 		stand.state, stand.why = StateEjected, e.breakerWhy
 	case !readyAt.IsZero():
 		stand.state, stand.why = StateProbing, "its ejection is over; it was out because of "+e.breakerWhy
+	case e.dropped:
+		stand.why = "the source reports it no longer, but its health check passes"
 	case e.checked:
 		stand.why = e.healthWhy
 	case e.breakerWhy != "":

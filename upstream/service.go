@@ -3,6 +3,8 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,11 +23,12 @@ type Service struct {
 	budget  *Budget
 
 	// What the data path reads.
-	snapshot   atomic.Pointer[Snapshot]
-	avoidLists sync.Pool // of *avoidList
-	allAvoided *Unavailable
-	overLimit  *Unavailable
-	ejected    *Unavailable
+	snapshot    atomic.Pointer[Snapshot]
+	clock       clock
+	gate        *gate     // nil unless the service's leases are counted
+	avoidLists  sync.Pool // of *avoidList
+	refusals    refusals
+	connections connections
 
 	// What others tell the service's goroutine.
 	inbox inbox
@@ -46,6 +49,8 @@ type Service struct {
 	order      []*Endpoint          // sorted by ID; a new slice for each set
 	reweighted bool                 // a picker would be made differently now
 	events     []Event              // of this step
+	spares     []*Endpoint          // the fallback instances, sorted by ID
+	compared   comparison           // when endpoints were last compared
 	running    sync.WaitGroup       // the source and the health checks
 }
 
@@ -54,11 +59,10 @@ func New(o Options) *Service {
 	s := &Service{
 		options:    o,
 		log:        o.Log,
-		budget:     NewBudget(o.Budget),
+		clock:      newClock(o.Clock, o.Random),
+		gate:       newGate(&o),
 		avoidLists: sync.Pool{New: func() any { return new(avoidList) }},
-		allAvoided: ErrAllAvoided.of(o.Name, ""),
-		overLimit:  ErrOverLimit.of(o.Name, ""),
-		ejected:    ErrEjected.of(o.Name, ""),
+		refusals:   refusalsOf(o.Name),
 		known:      make(chan struct{}),
 		endpoints:  make(map[string]*Endpoint),
 	}
@@ -68,9 +72,23 @@ func New(o Options) *Service {
 	s.log = s.log.With(zap.String("service", o.Name))
 	s.inbox.wake = make(chan struct{}, 1)
 	s.trips.poke = s.inbox.poke
+	s.budget = newBudget(o.Budget, s.clock)
+	s.makeSpares()
 	s.source.Store(&sourceState{})
 	s.snapshot.Store(&Snapshot{Cause: ErrUnknownYet.of(o.Name, "")})
 	return s
+}
+
+// makeSpares makes the endpoints of the fallback instances. They are always there, so that
+// what they have learned lasts from one outage to the next.
+func (s *Service) makeSpares() {
+	for _, in := range s.options.Fallback {
+		e := s.makeEndpoint(in)
+		e.spare = true
+		e.standing.Store(&standing{state: StateSpare, why: "a fallback instance", since: s.clock.now()})
+		s.spares = append(s.spares, e)
+	}
+	slices.SortFunc(s.spares, func(a, b *Endpoint) int { return strings.Compare(a.id, b.id) })
 }
 
 // Name is the service's name.
@@ -107,11 +125,37 @@ func (s *Service) Run(ctx context.Context) {
 		case <-s.inbox.wake:
 		case <-timer.C:
 		}
-		if next := s.step(ctx); next.IsZero() {
+		began := time.Now()
+		next := s.step(ctx)
+		// What comes meanwhile is taken together: with thousands of endpoints that fail all at
+		// once, a step for each trip would keep a CPU busy.
+		if !rest(ctx, restPerStep*time.Since(began)) {
+			return
+		}
+		if next.IsZero() {
 			timer.Stop()
 		} else {
-			timer.Reset(time.Until(next))
+			timer.Reset(next.Sub(s.clock.now()))
 		}
+	}
+}
+
+// restPerStep is how many times as long as a step the service's goroutine rests behind it: it
+// never takes more than a tenth of a CPU.
+const restPerStep = 9
+
+// rest waits for d, and tells whether ctx has not ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 
@@ -125,10 +169,29 @@ func (s *Service) watchSource(ctx context.Context) {
 
 var errStopped = errors.New("the source has stopped watching")
 
+// Feed takes in what a source would have reported. It is for simulations, which do not call
+// Run; the next Step applies it.
+func (s *Service) Feed(u discovery.Update) { s.inbox.putUpdate(u) }
+
+// Step applies what is waiting and publishes. It is for simulations in virtual time, which
+// call it instead of Run, on one goroutine: when Awake says so, and at the time that it
+// returns at the latest. There are no health checks then.
+func (s *Service) Step() (next time.Time) { return s.step(context.Background()) }
+
+// Awake tells whether there is something for Step to do. It is for simulations too.
+func (s *Service) Awake() bool {
+	select {
+	case <-s.inbox.wake:
+		return true
+	default:
+		return false
+	}
+}
+
 // step takes in what has been said, decides, publishes, and tells of it. It returns when
 // it wants to be called again at the latest, or the zero time.
 func (s *Service) step(ctx context.Context) time.Time {
-	now := time.Now()
+	now := s.clock.now()
 	set, failure, verdicts := s.inbox.take()
 	if set != nil {
 		s.applySet(ctx, set, now)
@@ -147,6 +210,9 @@ func (s *Service) step(ctx context.Context) time.Time {
 		s.tellKnown()
 	}
 	s.emit()
+	if at := s.compare(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		next = at
+	}
 	return next
 }
 

@@ -16,6 +16,8 @@ type Snapshot struct {
 	Cause error
 	// FailOpen says why endpoints are used that ought not to be, or is empty.
 	FailOpen string
+	// Fallback tells that Usable are the fallback instances, which are not among Endpoints.
+	Fallback bool
 
 	// due is those whose ejection is over: they wait for a probe, or for its outcome.
 	due []*Endpoint

@@ -86,6 +86,7 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 func (s *Service) reconcile(ctx context.Context, instances []discovery.Instance, now time.Time) (added, retired int) {
 	next := make(map[string]*Endpoint, len(instances))
 	order := make([]*Endpoint, 0, len(instances))
+	var fresh []*Endpoint
 	for _, in := range instances {
 		if _, twice := next[in.ID]; twice {
 			s.log.Warn("the source reports an ID twice, the first stands",
@@ -96,11 +97,11 @@ func (s *Service) reconcile(ctx context.Context, instances []discovery.Instance,
 		switch {
 		case e == nil:
 			e = s.newEndpoint(ctx, in, now, "the source reports it")
-			added++
+			fresh = append(fresh, e)
 		case e.address != in.Address:
 			s.retire(e, now, "its address changed to "+in.Address)
 			e = s.newEndpoint(ctx, in, now, "its address was "+e.address)
-			added++
+			fresh = append(fresh, e)
 			retired++
 		default:
 			s.update(e, in, now)
@@ -108,36 +109,68 @@ func (s *Service) reconcile(ctx context.Context, instances []discovery.Instance,
 		next[in.ID] = e
 		order = append(order, e)
 	}
+	taken := s.addresses(order)
 	for _, e := range s.order {
-		if next[e.id] == nil {
+		switch {
+		case next[e.id] != nil:
+		case s.keeps(e, taken, now):
+			next[e.id] = e
+			order = append(order, e)
+		default:
 			s.retire(e, now, "the source reports it no longer")
 			retired++
 		}
 	}
+	// Where all are new there is nobody to carry the load meanwhile.
+	if s.options.SlowStart > 0 && len(fresh) < len(order) {
+		for _, e := range fresh {
+			e.hold.startRamp(s.clock.moment())
+		}
+	}
 	slices.SortFunc(order, func(a, b *Endpoint) int { return strings.Compare(a.id, b.id) })
 	s.endpoints, s.order = next, order
-	return added, retired
+	return len(fresh), retired
+}
+
+// addresses are those of a set, for keeps; nil if nothing is kept anyway.
+func (s *Service) addresses(set []*Endpoint) map[string]bool {
+	if check := s.options.HealthCheck; check == nil || !check.KeepDropped {
+		return nil
+	}
+	taken := make(map[string]bool, len(set))
+	for _, e := range set {
+		taken[e.address] = true
+	}
+	return taken
+}
+
+// keeps decides whether an endpoint that the source has dropped serves on. What a registry
+// says is advisory then: it may be the registry that is wrong. This is the rule by which
+// Envoy combines discovery with its health checks. One whose address another instance of the
+// set has taken over does not: the check that passes is that one's.
+func (s *Service) keeps(e *Endpoint, taken map[string]bool, now time.Time) bool {
+	if taken == nil || taken[e.address] || !e.checked || e.down.Load() {
+		return false
+	}
+	if !e.dropped {
+		e.dropped = true
+		e.note(Decision{At: now, What: "dropped", Why: "the source reports it no longer, but its health check passes: it serves on until that fails"})
+		s.log.Warn("endpoint dropped by the source serves on, for its health check passes", endpointFields(e, e.healthWhy)...)
+	}
+	return true
+}
+
+// purge retires an endpoint that the source has dropped and whose health check has failed.
+func (s *Service) purge(e *Endpoint, now time.Time) {
+	s.retire(e, now, "the source reports it no longer, and its health check fails: "+e.healthWhy)
+	delete(s.endpoints, e.id)
+	s.order = slices.DeleteFunc(slices.Clone(s.order), func(other *Endpoint) bool { return other == e })
+	s.slots.resize(len(s.order), s.options.MaxEjected)
 }
 
 func (s *Service) newEndpoint(ctx context.Context, in discovery.Instance, now time.Time, why string) *Endpoint {
-	e := &Endpoint{
-		id:      in.ID,
-		address: in.Address,
-		limit:   int64(max(s.options.MaxInFlight, 0)),
-		slots:   &s.slots,
-		trips:   &s.trips,
-	}
-	e.addrPort, _ = netip.ParseAddrPort(in.Address)
-	e.latency.forget()
-	e.breaker = breaker.New(breaker.Settings{
-		ConsecutiveFailures: s.options.Breaker.ConsecutiveFailures,
-		Open:                s.options.Breaker.Open,
-		OpenMax:             s.options.Breaker.OpenMax,
-		MayTrip:             e.mayTrip,
-		OnChange:            e.onTrip,
-	})
-	e.describe(in)
-	e.note(now, "discovered", why)
+	e := s.makeEndpoint(in)
+	e.note(Decision{At: now, What: "discovered", Why: why})
 	if check := s.options.HealthCheck; check != nil {
 		var checking context.Context
 		checking, e.cancelCheck = context.WithCancel(ctx)
@@ -149,15 +182,32 @@ func (s *Service) newEndpoint(ctx context.Context, in discovery.Instance, now ti
 	return e
 }
 
+// makeEndpoint makes the live state of an instance, without anything that runs.
+func (s *Service) makeEndpoint(in discovery.Instance) *Endpoint {
+	e := &Endpoint{id: in.ID, address: in.Address, service: s}
+	e.addrPort, _ = netip.ParseAddrPort(in.Address)
+	e.latency.forget()
+	settings := s.options.Breaker
+	settings.MayTrip, settings.MayDouble, settings.OnChange = e.mayTrip, e.mayDouble, e.onTrip
+	settings.Clock, settings.Origin, settings.Random = s.options.Clock, s.clock.origin, s.options.Random
+	e.breaker = breaker.New(settings)
+	e.describe(in)
+	return e
+}
+
 // update takes over what the source says of an endpoint that stays.
 func (s *Service) update(e *Endpoint, in discovery.Instance, now time.Time) {
 	was := e.instance.Load()
+	if e.dropped {
+		e.dropped = false
+		e.note(Decision{At: now, What: "discovered", Why: "the source reports it again"})
+	}
 	if e.describe(in) {
-		e.note(now, "reweighted", fmt.Sprintf("the source changed its weight from %d to %d", was.Weight, in.Weight))
+		e.note(Decision{At: now, What: "reweighted", Why: fmt.Sprintf("the source changed its weight from %d to %d", was.Weight, in.Weight)})
 		s.reweighted = true
 	}
 	if was.Zone != in.Zone {
-		e.note(now, "moved", fmt.Sprintf("the source changed its zone from %q to %q", was.Zone, in.Zone))
+		e.note(Decision{At: now, What: "moved", Why: fmt.Sprintf("the source changed its zone from %q to %q", was.Zone, in.Zone)})
 		s.reweighted = true
 	}
 }
@@ -169,7 +219,7 @@ func (s *Service) retire(e *Endpoint, now time.Time, why string) {
 	if e.cancelCheck != nil {
 		e.cancelCheck()
 	}
-	e.note(now, "retired", why)
+	e.note(Decision{At: now, What: "retired", Why: why})
 	e.standing.Store(&standing{state: StateRetired, why: why, since: now})
 	s.note(now, e.id, "retired", why)
 	s.events = append(s.events, Event{e, Retired})
@@ -200,17 +250,27 @@ func (s *Service) applyVerdict(v verdict) {
 	fields := endpointFields(e, v.Reason)
 	switch {
 	case v.Healthy == !e.down.Load():
-		e.note(v.At, "checked", v.Reason)
+		e.note(Decision{At: v.At, What: "checked", Why: v.Reason})
 		s.log.Debug("endpoint passes its health check", fields...)
 	case v.Healthy:
 		e.down.Store(false)
-		e.note(v.At, "up", v.Reason)
+		// The check has seen it work again; that ends what its failures had led to.
+		e.cleared.Store(e.breaker.State() != breaker.Closed)
+		e.breaker.Reset()
+		e.failing.forget()
+		if s.options.SlowStart > 0 {
+			e.hold.startRamp(s.clock.moment())
+		}
+		e.note(Decision{At: v.At, What: "up", Why: v.Reason})
 		s.events = append(s.events, Event{e, Up})
 		s.log.Info("endpoint up", fields...)
 	default:
 		e.down.Store(true)
-		e.note(v.At, "down", v.Reason)
+		e.note(Decision{At: v.At, What: "down", Why: v.Reason})
 		s.events = append(s.events, Event{e, Down})
 		s.log.Warn("endpoint down", fields...)
+		if e.dropped {
+			s.purge(e, v.At)
+		}
 	}
 }

@@ -116,9 +116,9 @@ func TestEndpointsSurviveUpdates(t *testing.T) {
 func TestWeightAndZoneChangeMakeANewPicker(t *testing.T) {
 	pickers := 0
 	play(t, func(o *Options) {
-		o.Policy = func(usable []*Endpoint) Picker {
+		o.Policy = func(c Candidates) Picker {
 			pickers++
-			return inTurn(usable)
+			return inTurn(c)
 		}
 	}, func(st *stage) {
 		st.reports("a", "b")
@@ -199,7 +199,7 @@ func TestRetiredWithLeasesOutstanding(t *testing.T) {
 		st.reports("b")
 		st.stands("a", StateRetired, "reports it no longer")
 		for range 20 {
-			failing := Lease{endpoint: a}
+			failing := Lease{endpoint: a, service: st.Service}
 			failing.permit, _ = a.breaker.Allow()
 			failing.Report(Result{Outcome: Reset})
 		}

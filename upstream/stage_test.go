@@ -77,7 +77,7 @@ func play(t *testing.T, change func(*Options), f func(*stage)) {
 
 // inTurn is a policy that takes the first endpoint that is not to be avoided, beginning
 // with the one that the key names.
-func inTurn(usable []*Endpoint) Picker { return inTurnPicker(usable) }
+func inTurn(c Candidates) Picker { return inTurnPicker(c.Endpoints) }
 
 type inTurnPicker []*Endpoint
 
@@ -206,10 +206,20 @@ func (st *stage) attempt(id string, outcome Outcome, n int) {
 	synctest.Wait()
 }
 
-// acquires returns a lease on whatever the service gives, and says on what.
+// report has one request to id end with r.
+func (st *stage) report(id string, r Result) {
+	st.t.Helper()
+	l := st.on(id)
+	l.Report(r)
+	l.Release()
+	synctest.Wait()
+}
+
+// acquires returns a lease on whatever the service gives to a request that may be repeated,
+// and says on what.
 func (st *stage) acquires(want string, avoid ...*Endpoint) *Lease {
 	st.t.Helper()
-	l, err := st.Acquire(PickKey{}, avoid...)
+	l, err := st.Acquire(PickKey{Repeatable: true}, avoid...)
 	if err != nil {
 		st.t.Fatal(err)
 	}

@@ -1,10 +1,16 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"sidecar/limiter"
+)
 
 // A Status is what a service knows and has decided, as plain values for people and JSON.
 type Status struct {
-	Service string       `json:"service"`
+	Service string `json:"service"`
+	// Verdict says in a sentence how the service stands.
+	Verdict string       `json:"verdict"`
 	Source  SourceStatus `json:"source"`
 	// Total is how many endpoints the source reports, Usable how many of them requests
 	// may be sent to.
@@ -16,13 +22,23 @@ type Status struct {
 	Unavailable string `json:"unavailable,omitempty"`
 	// FailOpen says why endpoints are used that ought not to be, or is empty.
 	FailOpen string `json:"fail_open,omitempty"`
+	// Fallback tells that the fallback instances are used.
+	Fallback bool `json:"fallback,omitempty"`
 	// Ejected is how many endpoints are out by their breakers, of MaxEjected that may be.
 	Ejected    int64 `json:"ejected"`
 	MaxEjected int64 `json:"max_ejected"`
 
-	Budget    BudgetStatus     `json:"budget"`
-	Endpoints []EndpointStatus `json:"endpoints"` // by ID, then the retired that have leases
-	History   []Decision       `json:"history"`   // oldest first
+	// Connections are those to all endpoints, idle ones included, and Pending those of
+	// them that are being made.
+	Connections int64 `json:"connections"`
+	Pending     int64 `json:"pending"`
+	// Adaptive is the learned limit; nil if there is none.
+	Adaptive *limiter.Status `json:"adaptive,omitempty"`
+
+	Budget BudgetStatus `json:"budget"`
+	// Endpoints are by ID, then the fallback instances, then the retired that have leases.
+	Endpoints []EndpointStatus `json:"endpoints"`
+	History   []Decision       `json:"history"` // oldest first
 }
 
 // A SourceStatus is what the source has said.
@@ -49,20 +65,43 @@ type SourceStatus struct {
 
 // An EndpointStatus is an endpoint as it stands.
 type EndpointStatus struct {
-	ID       string    `json:"id"`
-	Address  string    `json:"address"`
-	Zone     string    `json:"zone,omitempty"`
-	Weight   int       `json:"weight"`
-	InFlight int64     `json:"in_flight"`
-	State    State     `json:"state"`
-	Why      string    `json:"why"`
-	Since    time.Time `json:"since"` // when State last changed
-	Breaker  string    `json:"breaker"`
+	ID       string `json:"id"`
+	Address  string `json:"address"`
+	Zone     string `json:"zone,omitempty"`
+	Weight   int    `json:"weight"`
+	InFlight int64  `json:"in_flight"`
+	State    State  `json:"state"`
+	Why      string `json:"why"`
+	// Verdict says in a sentence what that means for its traffic now.
+	Verdict string `json:"verdict"`
+	// Used tells that requests may be sent to it now, other than to probe it.
+	Used    bool      `json:"used"`
+	Since   time.Time `json:"since"` // when State last changed
+	Breaker string    `json:"breaker"`
 	// LatencySeconds is the moving average; Measured is false while it is a guess.
-	LatencySeconds float64    `json:"latency_seconds"`
-	Measured       bool       `json:"measured"`
-	Counters       Counters   `json:"counters"`
-	History        []Decision `json:"history"` // oldest first
+	LatencySeconds float64 `json:"latency_seconds"`
+	Measured       bool    `json:"measured"`
+	// LastSeconds is the average as the last answer left it, without the decay since; 0
+	// while it is a guess.
+	LastSeconds float64 `json:"last_latency_seconds"`
+	// Attempts and Failures are those of the breaker's window, and Share is how much of
+	// the service's attempts in it they are, from 0 to 1.
+	Attempts uint64  `json:"window_attempts"`
+	Failures uint64  `json:"window_failures"`
+	Share    float64 `json:"share"`
+	// FailureShare is what the picker goes by: the share of failures among the latest
+	// attempts, forgotten within seconds.
+	FailureShare float64 `json:"failure_share"`
+	// Ramp is the share of its traffic that a slow start gives it, 1 without one.
+	Ramp          float64     `json:"ramp"`
+	PausedSeconds float64     `json:"paused_seconds,omitempty"` // that it has asked to be left alone
+	ReadyAt       time.Time   `json:"ready_at,omitzero"`        // when its ejection is over
+	Connections   int64       `json:"connections"`
+	Counters      Counters    `json:"counters"`
+	Errors        []ErrorNote `json:"errors"`  // newest first
+	History       []Decision  `json:"history"` // oldest first
+
+	temper temper
 }
 
 // Status returns the present state. It does not block, and what it returns is the
@@ -71,10 +110,11 @@ func (s *Service) Status() Status {
 	snap := s.snapshot.Load()
 	status := Status{
 		Service:    s.options.Name,
-		Source:     s.source.Load().status(),
+		Source:     s.source.Load().status(s.clock.now()),
 		Total:      len(snap.Endpoints),
 		Usable:     len(snap.Usable),
 		FailOpen:   snap.FailOpen,
+		Fallback:   snap.Fallback,
 		Ejected:    s.slots.taken.Load(),
 		MaxEjected: s.slots.limit.Load(),
 		Budget:     s.budget.Status(),
@@ -84,17 +124,28 @@ func (s *Service) Status() Status {
 	if u, ok := snap.Cause.(*Unavailable); ok {
 		status.Cause, status.Unavailable = u.Cause, u.Error()
 	}
-	now := Now()
-	for _, e := range snap.Endpoints {
-		status.Endpoints = append(status.Endpoints, e.status(now))
+	status.Connections, status.Pending = s.connections.open.Load(), s.connections.pending.Load()
+	if s.options.Adaptive != nil {
+		adaptive := s.options.Adaptive.Status()
+		status.Adaptive = &adaptive
 	}
-	for _, e := range s.goneWithLeases() {
-		status.Endpoints = append(status.Endpoints, e.status(now))
+	now := s.clock.now()
+	usable := snap.Usable
+	for _, list := range [][]*Endpoint{snap.Endpoints, s.spares, s.goneWithLeases()} {
+		for _, e := range list {
+			one := e.status()
+			// Both lists are in the same order.
+			if len(usable) > 0 && usable[0] == e {
+				one.Used, usable = true, usable[1:]
+			}
+			status.Endpoints = append(status.Endpoints, one)
+		}
 	}
+	status.explain(now)
 	return status
 }
 
-func (st *sourceState) status() SourceStatus {
+func (st *sourceState) status(now time.Time) SourceStatus {
 	status := SourceStatus{
 		Known:       st.known,
 		Unknown:     st.unknown,
@@ -107,14 +158,16 @@ func (st *sourceState) status() SourceStatus {
 		Errors:      st.errors,
 	}
 	if st.known {
-		status.AgeSeconds = time.Since(st.lastSuccess).Seconds()
+		status.AgeSeconds = now.Sub(st.lastSuccess).Seconds()
 	}
 	return status
 }
 
-func (e *Endpoint) status(now Moment) EndpointStatus {
-	stand := e.standing.Load()
-	ns, measured := e.latency.read(now)
+func (e *Endpoint) status() EndpointStatus {
+	stand, moment := e.standing.Load(), e.service.clock.moment()
+	ns, measured := e.latency.read(moment)
+	pause, ramp := e.hold.read(moment, e.service.options.SlowStart)
+	c := e.counts()
 	return EndpointStatus{
 		ID:             e.id,
 		Address:        e.address,
@@ -127,7 +180,17 @@ func (e *Endpoint) status(now Moment) EndpointStatus {
 		Breaker:        e.breaker.State().String(),
 		LatencySeconds: ns / float64(time.Second),
 		Measured:       measured,
+		LastSeconds:    e.lastMeasured().Seconds(),
+		Attempts:       c.attempts,
+		Failures:       c.failures,
+		FailureShare:   e.failing.read(moment),
+		Ramp:           ramp,
+		PausedSeconds:  pause.Seconds(),
+		ReadyAt:        e.breaker.ReadyAt(),
+		Connections:    e.Connections(),
 		Counters:       e.Counters(),
+		Errors:         e.errors.list(),
 		History:        append([]Decision{}, e.history.list()...),
+		temper:         temper(e.temper.Load()),
 	}
 }

@@ -19,6 +19,15 @@ var (
 	// ErrNoneHealthy is reserved for services that do not fail open when all their
 	// endpoints are down. Today all do, and it is not returned.
 	ErrNoneHealthy = &Unavailable{"none-healthy", "all its instances are down"}
+	// ErrServiceFull: the service has as many leases as it may have.
+	ErrServiceFull = &Unavailable{"over-limit", "as many requests are in flight as limit.max_in_flight allows"}
+	// ErrConnections: there are as many connections as there may be, to the service or to
+	// each endpoint that could be tried.
+	ErrConnections = &Unavailable{"over-limit", "as many connections are open as limit.max_connections allows"}
+	// ErrPending: as many connections are being made as may be at once.
+	ErrPending = &Unavailable{"over-limit", "as many requests wait for a connection as limit.max_pending allows"}
+	// ErrShed: more would be in flight than the service has lately been able to answer.
+	ErrShed = &Unavailable{"shed", "it is overloaded: more requests are in flight than it answers without delay (limit.adaptive)"}
 	// ErrOverLimit: each endpoint that could be tried has as many leases as it may have.
 	ErrOverLimit = &Unavailable{"over-limit", "each instance that may be tried has reached its limit of requests in flight"}
 	// ErrAllAvoided: all that are usable are among those to avoid.
@@ -34,6 +43,28 @@ func (u *Unavailable) Error() string { return u.text }
 func (u *Unavailable) Is(target error) bool {
 	t, ok := target.(*Unavailable)
 	return ok && t.Cause == u.Cause
+}
+
+// ErrEndpointConnections and ErrEndpointPending are ErrConnections and ErrPending for the
+// limits of one endpoint.
+var (
+	ErrEndpointConnections = &Unavailable{"over-limit", "as many connections to the instance are open as breaker.max_connections allows"}
+	ErrEndpointPending     = &Unavailable{"over-limit", "as many requests wait for a connection to the instance as breaker.max_pending allows"}
+)
+
+// refusals are the errors of one service that the data path returns.
+type refusals struct {
+	allAvoided, overLimit, ejected       *Unavailable
+	connections, pending                 *Unavailable
+	endpointConnections, endpointPending *Unavailable
+}
+
+func refusalsOf(service string) refusals {
+	return refusals{
+		allAvoided: ErrAllAvoided.of(service, ""), overLimit: ErrOverLimit.of(service, ""), ejected: ErrEjected.of(service, ""),
+		connections: ErrConnections.of(service, ""), pending: ErrPending.of(service, ""),
+		endpointConnections: ErrEndpointConnections.of(service, ""), endpointPending: ErrEndpointPending.of(service, ""),
+	}
 }
 
 // of returns the error of this cause for one service. detail, if not empty, is what the

@@ -181,8 +181,9 @@ Paste into another terminal:
 `, o.http, o.tcp, o.http, o.http, o.http, o.tcp)
 	if o.admin != "" {
 		fmt.Fprintf(&b, `  sidecar status --admin %s
+  sidecar explain demo --admin %s
   curl -s http://%s/metrics | grep sidecar_endpoint
-`, o.admin, o.admin)
+`, o.admin, o.admin, o.admin)
 	}
 	fmt.Fprint(&b, "\nCtrl-C ends it.\n\n")
 	return b.String()

@@ -4,6 +4,7 @@
 //	sidecar run --config FILE      serve, until SIGTERM or SIGINT
 //	sidecar check --config FILE    say every mistake of a configuration
 //	sidecar status                 what a running sidecar knows and does
+//	sidecar explain SERVICE        why its traffic goes where it goes
 //	sidecar demo                   try it without anything else
 //	sidecar version
 package main
@@ -67,7 +68,7 @@ Start with "sidecar demo", which needs nothing else.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
 	})
-	root.AddCommand(newRun(), newCheck(), newStatus(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newStatus(), newExplain(), newDemo(), newVersion())
 	return root
 }
 

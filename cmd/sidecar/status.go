@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,8 +11,21 @@ import (
 	"sidecar/admin"
 )
 
-// statusTimeout is how long a running sidecar may take to answer.
-const statusTimeout = 5 * time.Second
+// answerTimeout is how long a running sidecar may take to answer.
+const answerTimeout = 5 * time.Second
+
+// askFlags adds the flags of commands that ask a running sidecar.
+func askFlags(cmd *cobra.Command) (address *string, asJSON *bool) {
+	address = cmd.Flags().String("admin", admin.DefaultAddress, "the sidecar's admin.listen: host:port or unix:/path")
+	asJSON = cmd.Flags().Bool("json", false, "print the document as JSON")
+	return address, asJSON
+}
+
+func printJSON(w io.Writer, document any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(document)
+}
 
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
@@ -24,19 +38,16 @@ endpoints, with state and cause. Exits with 1 if it does not answer.`,
   sidecar status --json | jq .services`,
 		Args: noArguments,
 	}
-	address := cmd.Flags().String("admin", admin.DefaultAddress, "the sidecar's admin.listen: host:port or unix:/path")
-	asJSON := cmd.Flags().Bool("json", false, "print the document as JSON")
+	address, asJSON := askFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 		defer cancel()
 		doc, err := (&admin.Client{Address: *address}).Status(ctx)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(doc)
+			return printJSON(cmd.OutOrStdout(), doc)
 		}
 		return admin.WriteText(cmd.OutOrStdout(), doc)
 	}

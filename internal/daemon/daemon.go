@@ -118,7 +118,7 @@ func (d *Daemon) openAdmin() error {
 	}
 	a := admin.New(admin.Options{
 		Listen: address.String(), Version: d.options.Version, Revision: d.options.Revision,
-		Healthy: d.healthy, Ready: d.missing, Status: d.Status, Metrics: d.metrics.Handler(),
+		Healthy: d.healthy, Ready: d.missing, Status: d.Status, Service: d.service, Metrics: d.metrics.Handler(),
 		Config: func() ([]byte, error) { return []byte(d.config.Redacted()), nil },
 		Log:    d.log,
 	})

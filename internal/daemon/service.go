@@ -4,22 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
-	"sidecar/balancer"
-	"sidecar/breaker"
 	"sidecar/config"
 	"sidecar/discovery"
 	"sidecar/discovery/consul"
-	"sidecar/healthcheck"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
-	"sidecar/proxy/http"
-	"sidecar/proxy/http/h1"
 	"sidecar/proxy/tcp"
 	"sidecar/upstream"
 )
@@ -44,16 +38,12 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	up := upstream.New(upstream.Options{
-		Name: c.Name, Source: source, Policy: policy(c.Balancer.Policy),
-		Breaker: breaker.Settings{
-			ConsecutiveFailures: c.Breaker.ConsecutiveFailures, Open: c.Breaker.Open, OpenMax: c.Breaker.OpenMax,
-		},
-		MaxEjected: c.Breaker.MaxEjected, MaxInFlight: c.Breaker.MaxInFlight,
-		Budget:      upstream.BudgetOptions{Ratio: c.Retry.Budget, MinPerSecond: c.Retry.BudgetMin},
-		HealthCheck: healthCheck(&c.HealthCheck),
-		Log:         d.log,
-	})
+	options, err := d.upstreamOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	options.Source = source
+	up := upstream.New(options)
 	s := &service{config: c, upstream: up, counts: d.metrics.Listener(c.Name, c.Protocol)}
 	switch c.Protocol {
 	case config.ProtocolHTTP:
@@ -62,7 +52,7 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 		s.proxy = tcp.New(d.group, tcp.Options{
 			Service: up, Log: d.log.With(zap.String("service", c.Name)),
 			Sessions: d.metrics.TCP(c.Name), Listener: s.counts,
-			ConnectTimeout: c.Timeout.Connect, IdleTimeout: orNone(c.Timeout.Idle),
+			ConnectTimeout: c.Timeout.Connect, IdleTimeout: orNone(c.Timeout.Idle), Tries: tcpTries(&c.Retry), Hash: tcpHash(c),
 			CloseOnDown: c.OnDown == config.OnDownClose,
 		})
 	default:
@@ -88,13 +78,9 @@ func (d *Daemon) source(c *config.Service) (discovery.Source, error) {
 		}
 		return client.Source(consul.Query{Service: c.Discovery.Service, Tags: c.Discovery.Tags, Warning: c.Discovery.Warning}), nil
 	case config.SourceStatic:
-		var instances []discovery.Instance
-		for _, text := range c.Discovery.Instances {
-			in, err := discovery.ParseInstance(text)
-			if err != nil {
-				return nil, err
-			}
-			instances = append(instances, in)
+		instances, err := parseInstances(c.Discovery.Instances)
+		if err != nil {
+			return nil, err
 		}
 		return discovery.Static(instances), nil
 	}
@@ -121,84 +107,6 @@ func (d *Daemon) consulClient() (*consul.Client, error) {
 	}
 	d.consul = client
 	return client, nil
-}
-
-func policy(name string) upstream.Policy {
-	switch name {
-	case config.PolicyLeastConn:
-		return balancer.LeastConn()
-	case config.PolicyRoundRobin:
-		return balancer.RoundRobin()
-	case config.PolicyRandom:
-		return balancer.Random()
-	}
-	return balancer.P2C()
-}
-
-func healthCheck(c *config.HealthCheck) *upstream.HealthCheck {
-	settings := healthcheck.Settings{Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall}
-	switch c.Type {
-	case config.CheckTCP:
-		return &upstream.HealthCheck{Prober: healthcheck.TCP(), Settings: settings}
-	case config.CheckHTTP:
-		return &upstream.HealthCheck{Prober: healthcheck.HTTP(healthcheck.HTTPOptions{Path: c.Path}), Settings: settings}
-	}
-	return nil
-}
-
-func (d *Daemon) newHTTP(s *service) *http.Proxy {
-	c := s.config
-	return http.New(d.group, http.Options{
-		Service: s.upstream, Name: c.Name, Log: d.log,
-		Requests: d.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: d.accessLog,
-		Forward: http.Forwarding{
-			For: forwardedFor(c.HTTP.XForwardedFor), Proto: c.HTTP.XForwardedProto, Host: c.HTTP.XForwardedHost,
-			Via: c.HTTP.Via, Date: true, Rewrite: c.HTTP.Host,
-		},
-		Limits:  h1.Limits{MaxHead: c.HTTP.MaxHead, MaxFields: c.HTTP.MaxFields, MaxTarget: c.HTTP.MaxTarget},
-		MaxBody: int64(c.HTTP.MaxBody), CloseOnDown: c.OnDown == config.OnDownClose,
-		Retry:       retry(&c.Retry),
-		HeadTimeout: c.HTTP.HeadTimeout, ClientIdle: c.HTTP.ClientIdle,
-		ConnectTimeout: c.Timeout.Connect, RequestTimeout: c.Timeout.Request,
-		UpstreamIdle: c.Timeout.UpstreamIdle, StreamIdle: c.Timeout.Idle, PoolPerEndpoint: poolSize(c),
-	})
-}
-
-// poolSize is 0 also where unused connections are not to be kept for any time.
-func poolSize(c *config.Service) int {
-	if c.Timeout.UpstreamIdle == 0 {
-		return 0
-	}
-	return c.HTTP.Pool
-}
-
-func forwardedFor(word string) http.ForwardedFor {
-	switch word {
-	case config.ForwardedSet:
-		return http.ForwardedSet
-	case config.ForwardedOff:
-		return http.ForwardedOff
-	}
-	return http.ForwardedAppend
-}
-
-func retry(c *config.Retry) http.Retry {
-	r := http.Retry{Attempts: c.Attempts, PerTry: c.PerTry}
-	for _, on := range c.On {
-		switch on {
-		case config.RetryConnect:
-			r.Connect = true
-		case config.RetryReset:
-			r.Reset = true
-		case config.RetryTimeout:
-			r.Timeout = true
-		default:
-			if status, err := strconv.Atoi(on); err == nil && status >= 500 && status <= 599 {
-				r.Status[status-500] = true
-			}
-		}
-	}
-	return r
 }
 
 // listen opens the service's listeners.

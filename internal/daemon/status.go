@@ -44,11 +44,23 @@ func (d *Daemon) Status() admin.Document {
 				Active: s.counts.Active(), Accepted: ln.Accepted(),
 			})
 		}
-		doc.Services = append(doc.Services, admin.Service{
-			Policy: s.config.Balancer.Policy, SourceKind: s.config.Discovery.Source, Status: s.upstream.Status(),
-		})
+		doc.Services = append(doc.Services, s.status())
 	}
 	return doc
+}
+
+func (s *service) status() admin.Service {
+	return admin.Service{Policy: s.config.Balancer.Policy, SourceKind: s.config.Discovery.Source, Status: s.upstream.Status()}
+}
+
+// service is the present state of one service.
+func (d *Daemon) service(name string) (admin.Service, bool) {
+	for _, s := range d.services {
+		if s.config.Name == name {
+			return s.status(), true
+		}
+	}
+	return admin.Service{}, false
 }
 
 // observe lets metrics ask for what others know.
@@ -66,6 +78,12 @@ func (d *Daemon) observe() {
 			emit(metrics.SourceSample{Service: s.config.Name, Source: s.config.Discovery.Source,
 				Known: st.Source.Known, LastSuccess: st.Source.LastSuccess, LastError: st.Source.LastErrorAt,
 				Updates: st.Source.Updates, Errors: st.Source.Errors, Instances: st.Total})
+		}
+	})
+	d.metrics.ObserveServices(func(emit func(metrics.ServiceSample)) {
+		for _, s := range d.services {
+			st := s.upstream.Status()
+			emit(serviceSample(&st))
 		}
 	})
 	d.metrics.ObserveEndpoints(func(emit func(metrics.EndpointSample)) {
@@ -86,9 +104,24 @@ func endpointSample(service string, e *upstream.Endpoint, usable bool) metrics.E
 	c := e.Counters()
 	return metrics.EndpointSample{
 		Service: service, Address: e.Address(), Zone: e.Zone(), Usable: usable, Breaker: breakerState(e.BreakerState()),
-		InFlight: e.InFlight(), Latency: e.Latency(), Attempts: c.Attempts, ConnectFailures: c.ConnectFailures,
-		Resets: c.Resets, Timeouts: c.Timeouts, ServerErrors: c.ServerErrors, Ejections: c.Ejections,
+		InFlight: e.InFlight(), Latency: e.Latency(), FailureShare: e.FailureShare(), Connections: e.Connections(),
+		Attempts: c.Attempts, ConnectFailures: c.ConnectFailures, Resets: c.Resets, Timeouts: c.Timeouts,
+		ServerErrors: c.ServerErrors, Overloaded: c.Overloaded,
+		Ejections: c.Ejections, EjectionsByRate: c.EjectionsByRate, EjectionsRefused: c.EjectionsRefused,
 	}
+}
+
+func serviceSample(st *upstream.Status) metrics.ServiceSample {
+	sample := metrics.ServiceSample{
+		Service: st.Service, Total: st.Total, Usable: st.Usable, FailOpen: st.FailOpen != "", Fallback: st.Fallback,
+		Ejected: st.Ejected, MaxEjected: st.MaxEjected,
+		BudgetLeft: st.Budget.Left, Retries: st.Budget.Retries, RetriesRefused: st.Budget.Refused,
+		Connections: st.Connections, Pending: st.Pending,
+	}
+	if a := st.Adaptive; a != nil {
+		sample.Adaptive = &metrics.AdaptiveSample{Limit: a.Limit, InFlight: a.InFlight, Shed: a.Shed}
+	}
+	return sample
 }
 
 func breakerState(s breaker.State) metrics.BreakerState {

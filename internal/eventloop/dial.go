@@ -105,40 +105,57 @@ func (l *Loop) resolve(address string, timeout time.Duration) (addrs []netip.Add
 	return addrs, err
 }
 
-func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time.Duration) (*Conn, error) {
-	if l.closing {
-		return nil, ErrClosed
-	}
-	if l.running == nil {
-		return nil, errNoTask
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+// StartDial begins to connect to an address and does not wait for the handshake. Until it has
+// ended the connection is not Writable, and nothing may be done with it but to wait for that,
+// to ask Established, and to close it.
+func (l *Loop) StartDial(to netip.AddrPort) (*Conn, error) {
+	sa, family, err := sockaddr(to)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, err
 	}
-	if family != unix.AF_UNIX {
-		// Without them it works as well, only not as fast or as long.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	c, pending, err := l.begin(family, sa, endpointOfAddrPort(to), 0)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
 	}
-	err = unix.Connect(fd, sa)
-	if family == unix.AF_UNIX && err == syscall.EAGAIN {
-		err = l.connectAgain(fd, sa, timeout)
+	if pending {
+		c.ready &^= Writable
 	}
-	pending := err == syscall.EINPROGRESS
-	if err != nil && !pending {
-		unix.Close(fd)
-		if e, ok := err.(syscall.Errno); ok {
-			err = os.NewSyscallError("connect", e)
+	return c, nil
+}
+
+// Established tells how the handshake of a connection of StartDial stands: false and no error
+// while it lasts.
+func (c *Conn) Established() (bool, error) {
+	switch {
+	case c.err != nil:
+		return false, c.err
+	case c.ready&Broken != 0:
+		if err := c.connectError(); err != nil {
+			return false, err
 		}
-		return nil, err
+		return false, os.NewSyscallError("connect", syscall.ECONNRESET)
+	case c.ready&Writable == 0:
+		return false, nil
+	case c.selfConnected():
+		return false, os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}
-	c, err := l.adopt(int32(fd), peer)
+	return true, nil
+}
+
+// connectError is what the kernel says of a handshake that has failed, or nil.
+func (c *Conn) connectError() error {
+	e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && e != 0 {
+		return os.NewSyscallError("connect", syscall.Errno(e))
+	}
+	return nil
+}
+
+func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time.Duration) (*Conn, error) {
+	c, pending, err := l.begin(family, sa, peer, timeout)
 	if err != nil {
-		unix.Close(fd)
 		return nil, err
 	}
-	c.use()
 	if pending {
 		err = c.connected(timeout)
 	}
@@ -150,6 +167,43 @@ func (l *Loop) connect(family int, sa unix.Sockaddr, peer endpoint, timeout time
 		return nil, err
 	}
 	return c, nil
+}
+
+// begin makes a socket and has it connect; pending says that the handshake goes on.
+func (l *Loop) begin(family int, sa unix.Sockaddr, peer endpoint, timeout time.Duration) (c *Conn, pending bool, err error) {
+	if l.closing {
+		return nil, false, ErrClosed
+	}
+	if l.running == nil {
+		return nil, false, errNoTask
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, false, os.NewSyscallError("socket", err)
+	}
+	if family != unix.AF_UNIX {
+		// Without them it works as well, only not as fast or as long.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	}
+	err = unix.Connect(fd, sa)
+	if family == unix.AF_UNIX && err == syscall.EAGAIN {
+		err = l.connectAgain(fd, sa, timeout)
+	}
+	pending = err == syscall.EINPROGRESS
+	if err != nil && !pending {
+		unix.Close(fd)
+		if e, ok := err.(syscall.Errno); ok {
+			err = os.NewSyscallError("connect", e)
+		}
+		return nil, false, err
+	}
+	if c, err = l.adopt(int32(fd), peer); err != nil {
+		unix.Close(fd)
+		return nil, false, err
+	}
+	c.use()
+	return c, pending, nil
 }
 
 func (l *Loop) connectAgain(fd int, sa unix.Sockaddr, timeout time.Duration) error {
@@ -186,9 +240,8 @@ func (c *Conn) connected(timeout time.Duration) error {
 		return os.ErrDeadlineExceeded
 	}
 	if c.ready&Broken != 0 {
-		e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && e != 0 {
-			return os.NewSyscallError("connect", syscall.Errno(e))
+		if err := c.connectError(); err != nil {
+			return err
 		}
 	}
 	c.SetWriteTimeout(0)

@@ -24,9 +24,10 @@ var table = map[string][]string{
 	"discovery/etcd":            {"discovery"},
 	"registration":              {},
 	"healthcheck":               {},
-	"breaker":                   {},
+	"breaker":                   {"internal/window"},
+	"limiter":                   {},
 	"balancer":                  {"upstream"},
-	"upstream":                  {"discovery", "healthcheck", "breaker"},
+	"upstream":                  {"discovery", "healthcheck", "breaker", "limiter", "internal/window"},
 	"proxy/tcp":                 {"upstream", "internal/eventloop", "metrics"},
 	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "accesslog"},
 	"proxy/http/h1":             {},
@@ -34,6 +35,7 @@ var table = map[string][]string{
 	"accesslog":                 {},
 	"admin":                     {"upstream", "metrics"},
 	"internal/eventloop":        {},
+	"internal/window":           {},
 	"internal/daemon":           {all},
 	"internal/consultest/build": {"internal/consultest"}, // builds that agent, before the tests
 	"internal/consultest":       {},                      // starts a real agent, for tests
@@ -41,10 +43,11 @@ var table = map[string][]string{
 	"internal/leaktest":         {},                      // for TestMain
 	"internal/rules":            {},
 	"bench":                     {all},
+	"bench/sim":                 {all}, // in virtual time
 }
 
 // outside are packages that nothing but a test may import.
-var outside = []string{"internal/consultest", "internal/e2e", "internal/leaktest", "internal/rules", "bench", "cmd/sidecar"}
+var outside = []string{"internal/consultest", "internal/e2e", "internal/leaktest", "internal/rules", "bench", "bench/sim", "cmd/sidecar"}
 
 // A restriction says who alone may import a library, tests apart, and why.
 type restriction struct {
@@ -57,6 +60,8 @@ var restrictions = []restriction{
 	{"github.com/spf13/viper", []string{"config"}, "the rest of the program takes a validated value and does not know where it came from"},
 	{"github.com/sony/gobreaker", []string{"breaker"}, "its callbacks run under its lock; breaker knows what may be done there"},
 	{"github.com/hashicorp/consul/api", []string{"discovery/consul", "registration", "internal/consultest"}, "no other package may depend on which registry there is"},
+	{"google.golang.org/grpc", []string{"healthcheck"}, "it is a client for health checks; what is proxied does not pass through it"},
+	{"github.com/cespare/xxhash", []string{"balancer"}, "the hash of the ring is the same in every sidecar, and in one place"},
 	{"github.com/spf13/cobra", []string{"cmd/sidecar"}, "flags belong to the command line"},
 	{"github.com/spf13/pflag", []string{"cmd/sidecar"}, "flags belong to the command line"},
 	{"github.com/prometheus", []string{"metrics"}, "what is counted, and under which name, stands in one place"},
@@ -68,7 +73,7 @@ var restrictions = []restriction{
 }
 
 // dataPath are the packages that every byte passes.
-var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "metrics", "accesslog"}
+var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "limiter", "internal/window", "metrics", "accesslog"}
 
 // tooDear are libraries that the data path goes without. The names of statuses and methods
 // in net/http, and its form of a date, cost nothing and may be used.

@@ -1,6 +1,10 @@
 package http
 
 import (
+	"net/http"
+	"strconv"
+	"time"
+
 	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/proxy/http/h1"
@@ -20,7 +24,7 @@ func (x *exchange) answer() *failure {
 		x.last = true
 	}
 	f := &x.back
-	f.start(x.up.conn, x.conn, nil, body, x.ub, f.next, x.uw, body.Kind == h1.UntilClose && !old)
+	f.start(x.up.conn, x.conn, nil, body, x.ub, x.headEnd, x.uw, body.Kind == h1.UntilClose && !old)
 	s := x.shard
 	s.scratch = x.appendResponse(s.scratch[:0])
 	if f.check(); f.broken {
@@ -30,11 +34,10 @@ func (x *exchange) answer() *failure {
 	x.begun, x.status = true, r.Status
 	x.upBounded |= eventloop.Readable // by converse
 
-	now, outcome := x.shard.loop.Now(), upstream.Success
-	if r.Status >= 500 {
-		outcome = upstream.ServerError
-	}
-	x.lease.Report(upstream.Result{Outcome: outcome, Latency: now - x.waited})
+	now := x.shard.loop.Now()
+	took := now - x.waited
+	x.lease.Report(x.judgement(took))
+	x.shard.latencies.add(now, took)
 	x.firstByte = now - x.started
 	x.shard.requests.FirstByte.Observe(x.firstByte)
 	x.recordTry(accesslog.OutcomeOK, r.Status)
@@ -53,4 +56,39 @@ func (x *exchange) join() []byte {
 		f.sent = f.ready
 	}
 	return s.scratch
+}
+
+// judgement is what the endpoint is told of a response that is passed on.
+func (x *exchange) judgement(took time.Duration) upstream.Result {
+	r := upstream.Result{Outcome: upstream.Success, Latency: took}
+	switch status := x.resp.Status; {
+	case status >= 500:
+		r.Outcome, r.Status = upstream.ServerError, status
+		if status == http.StatusServiceUnavailable {
+			r.RetryAfter = x.retryAfter()
+		}
+	case status == http.StatusTooManyRequests:
+		if after := x.retryAfter(); after > 0 {
+			r.Outcome, r.Status, r.RetryAfter = upstream.Overloaded, status, after
+		}
+	}
+	return r
+}
+
+// retryAfter is for how long the endpoint wants to be left alone (RFC 9110 §10.2.3), 0 if it
+// has not said.
+func (x *exchange) retryAfter() time.Duration {
+	if !x.resp.Seen.Has(h1.KindRetryAfter) {
+		return 0
+	}
+	value := string(x.resp.Get(h1.KindRetryAfter))
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	for _, form := range [...]string{http.TimeFormat, time.RFC850, time.ANSIC} { // RFC 9110 §5.6.7
+		if at, err := time.Parse(form, value); err == nil {
+			return max(time.Until(at), 0)
+		}
+	}
+	return 0
 }

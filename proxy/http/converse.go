@@ -5,7 +5,6 @@ import (
 	"os"
 	"time"
 
-	"sidecar/internal/eventloop"
 	"sidecar/proxy/http/h1"
 )
 
@@ -26,13 +25,22 @@ func (x *exchange) converse() *failure {
 				}
 				// Even if it takes no more of the request it may have answered it.
 				out = finished
-				x.up.conn.SetReadTimeout(x.patience())
+				x.expect()
 			}
 		}
-		switch got, err := x.hear(); {
-		case err != nil:
-			return x.unheard(err)
+		switch got, err := x.hear(&x.try); {
 		case got:
+			x.leaveSecond()
+			return nil
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && out == finished && x.look():
+		case x.replaceable(err):
+			x.adopt(x.unheard(err))
+		default:
+			return x.unheard(err)
+		}
+		if x.second != nil && x.second.live && x.hearSecond() {
+			x.adopt(nil)
 			return nil
 		}
 		if out == finished {
@@ -43,6 +51,15 @@ func (x *exchange) converse() *failure {
 			return f
 		}
 	}
+}
+
+// expect sets the time that the endpoint has for the head of its response.
+func (x *exchange) expect() {
+	d, now := x.patience(), x.shard.loop.Now()
+	if x.expires = 0; d > 0 {
+		x.expires = now + d
+	}
+	x.up.conn.SetReadTimeout(x.nextLook(now))
 }
 
 // patience is how long the endpoint has from the request's end to the response's head: all
@@ -62,55 +79,16 @@ func (x *exchange) patience() time.Duration {
 	if try := p.Retry.PerTry; try > 0 && (d == 0 || try < d) {
 		d = try
 	}
-	return d
+	return x.within(d)
 }
 
 // late reports whether there is no time left for another try.
 func (x *exchange) late() bool {
+	if x.deadline > 0 && x.shard.loop.Now() >= x.deadline {
+		return true
+	}
 	limit := x.shard.proxy.RequestTimeout
 	return limit > 0 && x.asked > 0 && x.shard.loop.Now()-x.asked >= limit
-}
-
-// hear reads from the endpoint up to the end of a final response's head. Interim responses
-// go to the client as they come.
-func (x *exchange) hear() (bool, error) {
-	for {
-		if x.uw > 0 {
-			n, err := x.resp.Parse(x.ub[:x.uw], x.req.MethodID, &x.shard.proxy.Limits)
-			switch {
-			case err != nil:
-				return false, err
-			case n > 0 && !x.resp.Interim():
-				x.back.next = n
-				return true, nil
-			case n > 0:
-				if err := x.interim(); err != nil {
-					return false, err
-				}
-				x.uw = copy(x.ub, x.ub[n:x.uw])
-				continue
-			}
-		}
-		if !x.up.conn.Has(eventloop.Readable) && x.uw == 0 {
-			if _, err := x.up.conn.TryRead(nil); err != nil && err != eventloop.ErrWouldBlock {
-				return false, err
-			}
-			return false, nil // and no buffer while there is nothing to put into it
-		}
-		if x.ub == nil {
-			x.ub = x.shard.loop.Buffer()
-		}
-		x.ub = x.grow(x.ub, x.uw+chunkBack)
-		n, err := x.up.conn.TryRead(x.ub[x.uw : len(x.ub)-chunkBack])
-		if err == eventloop.ErrWouldBlock {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		x.heard = true
-		x.uw += n
-	}
 }
 
 // interim passes a 1xx response on, to clients that know such.

@@ -20,6 +20,9 @@ const keepBody = 64 << 10
 // An exchange is one request of a client and its response. It is used again for the next
 // one; what it has allocated once stays with it.
 type exchange struct {
+	try            // the one that counts
+	second *second // one that runs beside it, if live; kept once there was one
+
 	shard  *shard
 	client *client
 	conn   *eventloop.Conn // the client's
@@ -35,25 +38,21 @@ type exchange struct {
 	reqHead  []byte // to send on
 	out      flow   // the request to the endpoint
 
-	lease  upstream.Lease
-	up     *link
-	reused bool // up comes from the pool
-	heard  bool // bytes have come from it
-	tried  []*upstream.Endpoint
+	key   upstream.PickKey
+	next  upstream.Lease       // for the next try, if again has acquired it
+	tried []*upstream.Endpoint // not to be tried again while there are others
 
-	ub   []byte // from the endpoint: ub[:uw], a buffer only while there is something in it
-	uw   int
-	resp h1.Response
 	head []byte // of an answer of our own
 	back flow   // the response to the client
 
-	bounded   eventloop.Events // what there are deadlines for on conn
-	upBounded eventloop.Events // … and on up, besides that of converse
+	bounded eventloop.Events // what there are deadlines for on conn
 
 	previous *failure // of the attempt before
 	attempts int
 	fresh    bool // do not take connections from the pool any more
 	probed   bool // the client has been asked whether it is still there
+	hedged   bool // a second copy has been thought of because the first took longer than most
+	rescued  bool // … because its endpoint was silent
 	begun    bool // bytes of a final response have gone to the client
 	last     bool // the client's connection is closed behind this exchange
 	status   int
@@ -62,8 +61,8 @@ type exchange struct {
 	sound    bool          // a panic has not left it in any state
 	started  time.Duration // when its head was complete
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
-	began    time.Duration // when this attempt began
-	waited   time.Duration // since when the endpoint of this attempt can answer
+	deadline time.Duration // until when the client waits, as it has said, 0: it has not
+	expires  time.Duration // when this attempt's time is over, 0: never
 
 	firstByte time.Duration // from started to the head of the response, 0: none came
 }
@@ -84,6 +83,8 @@ func (x *exchange) end() {
 		x.abandon()
 	}
 	x.letGo()
+	x.next.Release()
+	x.next = upstream.Lease{}
 	x.shard.loop.Release(x.in)
 	x.in, x.client, x.conn, x.task = nil, nil, nil, nil
 	clear(x.tried[:cap(x.tried)])
@@ -176,6 +177,7 @@ func (x *exchange) serve() bool {
 func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
+	x.hedged, x.rescued = false, false
 	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
@@ -241,7 +243,13 @@ func (x *exchange) forward() {
 		x.fail(f)
 		return
 	}
-	x.shard.proxy.Service.Budget().Deposit()
+	p := x.shard.proxy
+	p.Service.Budget().Deposit()
+	if p.hedges != nil {
+		p.hedges.Deposit()
+	}
+	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
+	x.takeDeadline()
 	x.reqHead = x.appendRequest(x.reqHead[:0])
 	for {
 		f := x.attempt()
@@ -249,11 +257,14 @@ func (x *exchange) forward() {
 			return
 		}
 		x.judge(f)
-		if !f.granted && !x.again(f) {
+		if !x.again(f) {
 			x.fail(f)
 			return
 		}
 		x.letGo()
+		if x.deadline > 0 {
+			x.reqHead = x.appendRequest(x.reqHead[:0])
+		}
 	}
 }
 
@@ -271,43 +282,12 @@ func (x *exchange) attempt() *failure {
 		return f
 	}
 	if x.resp.Status == http.StatusSwitchingProtocols {
-		return x.open()
+		return x.tunnel()
 	}
 	if f := x.answer(); f != nil {
 		return f
 	}
 	return x.relay()
-}
-
-// connect acquires a lease and a connection to its endpoint.
-func (x *exchange) connect() *failure {
-	s := x.shard
-	lease, err := s.proxy.Service.Acquire(upstream.PickKey{}, x.tried...)
-	if err != nil && len(x.tried) > 0 {
-		if x.previous != nil && x.previous.retry == metrics.RetryConnect {
-			// There is no other, and this one has just refused.
-			x.previous.retry = metrics.RetryOther
-			return x.previous
-		}
-		lease, err = s.proxy.Service.Acquire(upstream.PickKey{})
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	x.lease, x.upBounded, x.began, x.waited = lease, 0, s.loop.Now(), s.loop.Now()
-	pool := s.pool(lease.Endpoint())
-	if !x.fresh {
-		if x.up = pool.get(x.idempotent()); x.up != nil {
-			x.reused = true
-			return nil
-		}
-	}
-	x.reused = false
-	if x.up, err = pool.dial(); err != nil {
-		x.attempts++
-		return dialFailure(err)
-	}
-	return nil
 }
 
 // relay moves the response, and what is left of the request, to their ends.
@@ -323,6 +303,7 @@ func (x *exchange) relay() *failure {
 			x.finish()
 			return nil
 		}
+		x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now())
 		out := finished
 		if x.out.err == nil && (!x.out.body.Done() || x.out.pending()) {
 			if out = x.out.step(); out == failedRead {
@@ -355,22 +336,13 @@ func (x *exchange) finish() {
 	}
 }
 
-// letGo ends what is left of an attempt: its connection, whose state nobody knows any more,
-// its lease and its buffer.
+// letGo ends what is left of an attempt.
 func (x *exchange) letGo() {
 	x.out.releasePipe()
 	x.back.releasePipe()
-	if x.up != nil {
-		x.up.close()
-		x.up, x.upBounded = nil, 0
-	}
-	x.lease.Release()
-	x.lease = upstream.Lease{}
+	x.leaveSecond()
+	x.let(x.shard.loop)
 	x.shard.requests.BytesOut.Add(uint64(x.back.written))
 	x.sent += x.back.written
 	x.back.written = 0
-	if x.ub != nil {
-		x.shard.loop.Release(x.ub)
-		x.ub = nil
-	}
 }

@@ -27,6 +27,21 @@ type failure struct {
 	granted bool // another attempt has been agreed on
 	stale   bool // a connection from the pool was closed under a request; says nothing of the endpoint
 	retry   metrics.RetryReason
+	same    bool          // there is no other endpoint to try
+	after   time.Duration // for which the endpoint has asked to be left alone
+}
+
+// result is what the endpoint is told.
+func (f *failure) result() upstream.Result {
+	r := upstream.Result{Outcome: f.outcome(), RetryAfter: f.after}
+	switch r.Outcome {
+	case upstream.Canceled:
+	case upstream.ServerError:
+		r.Status = f.status
+	default:
+		r.Err = f.err
+	}
+	return r
 }
 
 // outcome is what the endpoint is judged by.
@@ -34,11 +49,11 @@ func (f *failure) outcome() upstream.Outcome {
 	switch {
 	case f.stale:
 		return upstream.Canceled
-	case f.retry == metrics.Retry502, f.retry == metrics.Retry503, f.retry == metrics.Retry504, f.cause == metrics.CauseOther && f.status >= 500:
+	case f.retry == metrics.Retry502, f.retry == metrics.Retry503, f.retry == metrics.Retry504, f.retry == metrics.Retry5xx:
 		return upstream.ServerError
 	case f.cause == metrics.CauseConnectFailed:
 		return upstream.ConnectFailed
-	case f.cause == metrics.CauseConnectTimeout, f.cause == metrics.CauseTimeout:
+	case f.cause == metrics.CauseConnectTimeout, f.cause == metrics.CauseTimeout, f.cause == metrics.CauseStalled:
 		return upstream.TimedOut
 	case f.cause == metrics.CauseReset, f.cause == metrics.CauseBadResponse:
 		return upstream.Reset
@@ -47,7 +62,12 @@ func (f *failure) outcome() upstream.Outcome {
 }
 
 func dialFailure(err error) *failure {
+	var full *upstream.Unavailable
 	switch {
+	case errors.As(err, &full):
+		return unavailable(err)
+	case errors.Is(err, errNoAddress):
+		return &failure{cause: metrics.CauseOther, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,
 			text: "the endpoint did not accept a connection in time", err: err, retry: metrics.RetryConnect}
@@ -121,6 +141,17 @@ func unavailable(err error) *failure {
 	return f
 }
 
+// unusable reports whether nothing of the service could be used: then a fixed response stands
+// in for it. What was refused by a limit is not of that kind.
+func (f *failure) unusable() bool {
+	switch f.cause {
+	case metrics.CauseNotDiscovered, metrics.CauseUnknownService, metrics.CauseNoInstances,
+		metrics.CauseNoneHealthy, metrics.CauseAllEjected:
+		return true
+	}
+	return false
+}
+
 // errClientGone is the cause where the loop has said so, and no call has failed.
 var errClientGone = errors.New("the client closed its connection")
 
@@ -141,13 +172,21 @@ func (x *exchange) fail(f *failure) {
 	if f.status == 0 {
 		return
 	}
-	x.status = f.status
-	body := "sidecar: " + x.shard.proxy.Name + ": " + f.message() + "\n"
+	status, contentType, body := f.status, "text/plain; charset=utf-8", "sidecar: "+x.shard.proxy.Name+": "+f.message()+"\n"
+	if b := &x.shard.proxy.Fallback; b.Status != 0 && f.unusable() {
+		status, contentType, body = b.Status, b.ContentType, b.Body
+		s.requests.FallbackAnswers.Add(1)
+	}
+	x.status = status
 	out := append(x.head[:0], "HTTP/1.1 "...)
-	out = append(appendNumber(out, "", f.status)[:len("HTTP/1.1 000")], ' ')
-	out = appendField(out, "", http.StatusText(f.status))
-	out = append(out, "Content-Type: text/plain; charset=utf-8\r\n"...)
-	out = appendNumber(out, "Content-Length: ", len(body))
+	out = append(appendNumber(out, "", status)[:len("HTTP/1.1 000")], ' ')
+	out = appendField(out, "", http.StatusText(status))
+	if bodied := status != http.StatusNoContent && status != http.StatusNotModified; bodied {
+		out = appendField(out, "Content-Type: ", contentType)
+		out = appendNumber(out, "Content-Length: ", len(body))
+	} else {
+		body = ""
+	}
 	out = append(out, "Date: "...)
 	out = time.Now().UTC().AppendFormat(out, http.TimeFormat)
 	out = append(out, "\r\n"...)

@@ -77,6 +77,7 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	} else {
 		out = append(out, x.shard.proxy.via...)
 	}
+	out = x.appendDeadline(out)
 	return append(out, "\r\n"...)
 }
 

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"errors"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -15,6 +16,8 @@ type pool struct {
 	top      *link
 	idle     int
 	limit    idleLimit
+	heard    time.Duration // loop time at which bytes last came from the endpoint, on any connection
+	begged   time.Duration // … at which other loops were last asked to give up a connection
 }
 
 // A link is a connection to an endpoint.
@@ -23,6 +26,7 @@ type link struct {
 	pool       *pool
 	next, prev *link         // in the pool
 	since      time.Duration // loop time at which it came into the pool
+	pending    bool          // its handshake has not ended
 }
 
 func (s *shard) pool(e *upstream.Endpoint) *pool {
@@ -135,22 +139,100 @@ func (k *link) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 
 func (k *link) close() {
 	k.conn.Close()
+	if k.pending {
+		k.pool.endpoint.EndConnect(false)
+		return
+	}
+	k.pool.endpoint.Disconnect()
 	k.pool.shard.requests.Closed.Add(1)
 }
 
+// established ends the handshake of a link that startDial has begun, and tells whether it
+// has ended.
+func (k *link) established() (bool, error) {
+	if !k.pending {
+		return true, nil
+	}
+	made, err := k.conn.Established()
+	if made {
+		k.pending = false
+		k.pool.endpoint.EndConnect(true)
+		k.pool.shard.requests.Opened.Add(1)
+	}
+	return made, err
+}
+
 // dial connects to the pool's endpoint.
-func (p *pool) dial() (*link, error) {
+func (p *pool) dial(limit time.Duration) (*link, error) {
 	s := p.shard
+	if err := p.endpoint.BeginConnect(); err != nil {
+		p.beg()
+		return nil, err
+	}
 	var conn *eventloop.Conn
 	var err error
 	if ap := p.endpoint.AddrPort(); ap.IsValid() {
-		conn, err = s.loop.Dial(ap, s.proxy.ConnectTimeout)
+		conn, err = s.loop.Dial(ap, limit)
 	} else {
-		conn, err = s.loop.DialAddress(p.endpoint.Address(), s.proxy.ConnectTimeout)
+		conn, err = s.loop.DialAddress(p.endpoint.Address(), limit)
 	}
+	p.endpoint.EndConnect(err == nil)
 	if err != nil {
 		return nil, err
 	}
 	s.requests.Opened.Add(1)
 	return &link{conn: conn, pool: p}, nil
+}
+
+// startDial is dial without waiting. A host name would have to be waited for.
+func (p *pool) startDial() (*link, error) {
+	ap := p.endpoint.AddrPort()
+	if !ap.IsValid() {
+		return nil, errNoAddress
+	}
+	if err := p.endpoint.BeginConnect(); err != nil {
+		return nil, err
+	}
+	conn, err := p.shard.loop.StartDial(ap)
+	if err != nil {
+		p.endpoint.EndConnect(false)
+		return nil, err
+	}
+	return &link{conn: conn, pool: p, pending: true}, nil
+}
+
+var errNoAddress = errors.New("its address is a name, which would have to be looked up")
+
+// begEvery is how often, at the most, a loop asks the others for a connection.
+const begEvery = 10 * time.Millisecond
+
+// beg has every loop give up an idle connection: there may be no more than there are, and
+// those that this loop needs may lie idle with another one.
+func (p *pool) beg() {
+	s := p.shard
+	if now := s.loop.Now(); p.begged == 0 || now-p.begged >= begEvery {
+		p.begged = now
+		s.proxy.group.Each(func(l *eventloop.Loop) { s.proxy.shards[l.Index()].giveUp(p.endpoint) })
+	}
+}
+
+// giveUp closes an idle connection to the endpoint, or else to any other one.
+func (s *shard) giveUp(e *upstream.Endpoint) {
+	if p := s.pools[e]; p != nil && p.top != nil {
+		p.drop()
+		return
+	}
+	for _, p := range s.pools {
+		if p.top != nil {
+			p.drop()
+			return
+		}
+	}
+}
+
+// drop closes the connection that was used last.
+func (p *pool) drop() {
+	k := p.top
+	p.unlink(k)
+	k.close()
 }

@@ -44,6 +44,19 @@ type Retry struct {
 	Reset    bool          // it broke before the first byte of a response
 	Timeout  bool          // PerTry ran out
 	Status   [100]bool     // 5xx, by the last two digits
+
+	Backoff       time.Duration // most that is waited before the second try; doubles with each further one
+	BackoffMax    time.Duration // … up to this
+	RetryAfterMax time.Duration // the longest Retry-After that is waited for, where there is one endpoint only
+	Stalled       time.Duration // of silence, after which a copy goes elsewhere; see silence
+}
+
+// Fallback is answered when nothing of the service can be used. With Status 0 the sidecar's
+// own 503 is.
+type Fallback struct {
+	Status      int
+	ContentType string
+	Body        string
 }
 
 // Options make a Proxy. Durations of 0 mean no bound.
@@ -59,6 +72,11 @@ type Options struct {
 	Limits    h1.Limits
 	MaxBody   int64 // of a request, in bytes of data: 413; 0: no limit
 	Retry     Retry
+	Hedge     Hedge
+	Fallback  Fallback
+	HashKey   HashKey
+	// TimeoutHeader is the field in which a client says how long it will wait; empty: none.
+	TimeoutHeader string
 
 	HeadTimeout     time.Duration // for a client to send a request's head: 408
 	ClientIdle      time.Duration // a client's connection without a request, or stalled in a body
@@ -76,7 +94,8 @@ type Proxy struct {
 	Options
 	group  *eventloop.Group
 	shards []*shard
-	via    string // the two lines of Via, ready to be appended
+	hedges *upstream.Budget // nil without hedging
+	via    string           // the two lines of Via, ready to be appended
 	via10  string
 	ended  chan struct{} // a shard that drains has lost its last client
 }
@@ -93,6 +112,9 @@ func New(group *eventloop.Group, o Options) *Proxy {
 	if o.Forward.Via != "" {
 		p.via = "Via: 1.1 " + o.Forward.Via + "\r\n"
 		p.via10 = "Via: 1.0 " + o.Forward.Via + "\r\n"
+	}
+	if o.Hedge.Percentile > 0 {
+		p.hedges = upstream.NewBudget(upstream.BudgetOptions{Ratio: o.Hedge.Budget})
 	}
 	for _, l := range group.Loops() {
 		p.shards = append(p.shards, newShard(p, l))

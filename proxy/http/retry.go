@@ -3,7 +3,9 @@ package http
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"os"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -12,12 +14,16 @@ import (
 	"sidecar/upstream"
 )
 
-// again decides whether another attempt is made after f. It is asked once per failure, and
-// a yes has been paid for from the retry budget.
+// again decides whether another attempt is made after f. It is asked once per failure. A yes
+// has been paid for from the retry budget, has a lease for the next attempt, and has waited
+// for as long as is right.
 func (x *exchange) again(f *failure) bool {
 	p := x.shard.proxy
 	if x.begun || f.status == 0 {
 		return false // there is no way back, or nobody to answer
+	}
+	if f.granted {
+		return x.pause(f)
 	}
 	if len(x.tried) >= maxTried || x.late() {
 		return false
@@ -28,7 +34,7 @@ func (x *exchange) again(f *failure) bool {
 		x.fresh = true
 		if x.repeatable() {
 			x.attempts--
-			return true
+			return x.anywhere(f)
 		}
 		f.cause = metrics.CauseIdleRace
 		f.text = "the endpoint closed an idle connection while the request was sent on it; it may have been processed or not"
@@ -40,12 +46,90 @@ func (x *exchange) again(f *failure) bool {
 	if f.retry != metrics.RetryConnect && !x.repeatable() {
 		return false // it may have been processed
 	}
+	return x.grant(f) && x.pause(f)
+}
+
+// anywhere acquires a lease for the next attempt, on an endpoint that has failed only if there
+// is no other.
+func (x *exchange) anywhere(f *failure) bool {
+	service := x.shard.proxy.Service
+	var err error
+	if x.next, err = service.Acquire(x.key, x.tried...); err == nil {
+		return true
+	}
+	if f.retry == metrics.RetryConnect {
+		return false // there is no other, and this one has just refused
+	}
+	f.same = true
+	x.next, err = service.Acquire(x.key)
+	return err == nil
+}
+
+// grant acquires a lease for the next attempt and pays for it. A lease without a budget, or a
+// budget without a lease, would be spent for nothing.
+func (x *exchange) grant(f *failure) bool {
+	p := x.shard.proxy
+	if !x.anywhere(f) {
+		return false
+	}
+	if f.same && f.after > p.Retry.RetryAfterMax {
+		x.forgo()
+		return false // the only endpoint there is has asked to be left alone for longer than this
+	}
 	if !p.Service.Budget().Withdraw() {
 		x.shard.requests.BudgetDenied.Add(1)
+		x.forgo()
 		return false
 	}
 	x.shard.requests.Retry(f.retry)
 	return true
+}
+
+// forgo gives back the lease of an attempt that is not made.
+func (x *exchange) forgo() {
+	x.next.Release()
+	x.next = upstream.Lease{}
+}
+
+// pause waits before the next attempt, while the client is there: up to Backoff at random,
+// twice as long with each further attempt up to BackoffMax ("full jitter", Brooker,
+// Exponential Backoff And Jitter, 2015). An endpoint that has not been reached is left for
+// another one at once.
+func (x *exchange) pause(f *failure) bool {
+	retry := &x.shard.proxy.Retry
+	wait := min(retry.Backoff<<min(max(x.attempts-1, 0), 16), retry.BackoffMax)
+	switch {
+	case f.stale || !f.same && f.retry == metrics.RetryConnect:
+		return true
+	case wait > 0:
+		wait = rand.N(wait + 1)
+	}
+	if f.same {
+		wait = max(wait, f.after)
+	}
+	if wait == 0 {
+		return true
+	}
+	x.letGo()
+	for by := x.shard.loop.Now() + wait; ; {
+		left := by - x.shard.loop.Now()
+		if left <= 0 {
+			return true
+		}
+		if x.late() {
+			break
+		}
+		if x.conn.Has(eventloop.Broken) {
+			*f = *clientFailure(x.gone())
+			break
+		}
+		if err := x.task.Wait(left, eventloop.Interest{Conn: x.conn}); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			*f = *clientFailure(err)
+			break
+		}
+	}
+	x.forgo()
+	return false
 }
 
 // covers reports whether the configuration has retries for the reason.
@@ -84,8 +168,15 @@ func (x *exchange) judge(f *failure) {
 	if f.cause == metrics.CauseClientGone {
 		waited = x.shard.loop.Now() - x.waited
 	}
-	x.lease.Report(upstream.Result{Outcome: f.outcome(), Latency: waited})
-	x.tried = append(x.tried, e)
+	r := f.result()
+	if r.Latency = waited; x.begun {
+		x.lease.Break(r)
+		return
+	}
+	x.lease.Report(r)
+	if f.cause != metrics.CauseOverLimit {
+		x.tried = append(x.tried, e)
+	}
 }
 
 // unheard judges the end of a connection on which no head of a response has come.
@@ -109,16 +200,41 @@ func (x *exchange) unwanted() *failure {
 		}
 		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
 	}
-	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() {
-		return nil
-	}
-	if !x.shard.proxy.Service.Budget().Withdraw() {
-		x.shard.requests.BudgetDenied.Add(1)
+	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() || len(x.tried) >= maxTried {
 		return nil
 	}
 	f := &failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
-	x.shard.requests.Retry(f.retry)
+	if status == http.StatusServiceUnavailable {
+		f.after = x.retryAfter()
+	}
+	x.tried = append(x.tried, x.lease.Endpoint())
+	granted := x.grant(f)
+	x.tried = x.tried[:len(x.tried)-1] // judge adds it
+	if !granted {
+		return nil
+	}
+	x.keep()
 	return f
+}
+
+// keep puts the connection of a response that is not passed on back into the pool, if all of
+// it is there already. Its lease goes on until the attempt is judged.
+func (x *exchange) keep() {
+	body := x.resp.Body
+	if !x.resp.KeepAlive || !x.out.body.Done() || x.out.pending() || x.out.err != nil || body.Kind == h1.UntilClose {
+		return
+	}
+	for at := x.headEnd; !body.Done(); {
+		skip, take, err := body.Next(x.ub[at:x.uw])
+		if err != nil || skip+take == 0 {
+			return
+		}
+		if at += skip + take; body.Done() && at < x.uw {
+			return // bytes that nobody has asked for
+		}
+	}
+	x.up.pool.put(x.up)
+	x.up, x.upBounded = nil, 0
 }
 
 var errNotAsked = errors.New("it switches protocols, which it was not asked to")

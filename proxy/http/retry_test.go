@@ -118,11 +118,14 @@ func TestRetryByStatus(t *testing.T) {
 		s := first.accept()
 		s.hear(get)
 		s.say(busy)
-		s.end()
 		s = second.accept()
 		s.hear(get)
 		s.say(ok)
 		c.hear(ok)
+		// All of the answer had come, so its connection is as good as before.
+		if n := r.metric("sidecar_http_upstream_connections_idle"); n != 2 {
+			t.Errorf("%v idle connections, want 2", n)
+		}
 		if n := r.outcomes(); n.ServerErrors != 1 {
 			t.Errorf("%+v", n)
 		}
@@ -157,8 +160,8 @@ func TestRetryByStatus(t *testing.T) {
 		r := newRig(t, setup{origins: []string{o.addr}, options: withStatus})
 		c := r.dial()
 		c.say(get)
+		s := o.accept()
 		for range 3 {
-			s := o.accept()
 			s.hear(get)
 			s.say(busy)
 		}

@@ -70,7 +70,7 @@ func newRig(t testing.TB, set setup) *rig {
 	if set.budget != nil {
 		budget = *set.budget
 	}
-	r.service = upstream.New(upstream.Options{Name: "orders", Source: r.source, Policy: inOrder, Budget: budget, MaxInFlight: set.limit})
+	r.service = upstream.New(upstream.Options{Name: "orders", Source: r.source, Policy: inOrder, Budget: budget, Endpoint: upstream.Limits{InFlight: set.limit}})
 	o := Options{
 		Service: r.service, Name: "orders", Log: zap.New(core),
 		Requests: r.registry.HTTP("orders"), Listener: r.registry.Listener("orders", "http"),
@@ -252,7 +252,7 @@ func (s source) Watch(ctx context.Context, report func(discovery.Update)) {
 }
 
 // inOrder is a policy that picks the first endpoint that is not to be avoided.
-func inOrder(usable []*upstream.Endpoint) upstream.Picker { return ordered(usable) }
+func inOrder(c upstream.Candidates) upstream.Picker { return ordered(c.Endpoints) }
 
 type ordered []*upstream.Endpoint
 

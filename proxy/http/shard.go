@@ -22,11 +22,14 @@ type shard struct {
 	log      *accesslog.Shard // nil without an access log
 	pools    map[*upstream.Endpoint]*pool
 	free     []*exchange
+	silence  silence
 	date     date    // the last that was made
 	scratch  []byte  // where heads of responses are made; good until the next task runs
 	clients  *client // a list through the clients, idle and busy
 	count    int     // of clients
 	draining bool
+
+	latencies latencies
 }
 
 func newShard(p *Proxy, l *eventloop.Loop) *shard {

@@ -41,9 +41,9 @@ func appendUpgrade(out []byte, h *h1.Head) []byte {
 	return h1.AppendField(out, "Upgrade", h.Get(h1.KindUpgrade))
 }
 
-// open turns the pair of connections into a tunnel: behind the head of the response, bytes
+// tunnel turns the pair of connections into a tunnel: behind the head of the response, bytes
 // pass both ways until both have ended. What came early on either side goes first.
-func (x *exchange) open() *failure {
+func (x *exchange) tunnel() *failure {
 	s := x.shard
 	now := s.loop.Now()
 	x.begun, x.last, x.status = true, true, x.resp.Status
@@ -63,7 +63,7 @@ func (x *exchange) open() *failure {
 	var stream h1.Body
 	stream.Init(h1.UntilClose, 0)
 	x.head = x.appendResponse(x.head[:0])
-	x.back.start(x.up.conn, x.conn, x.head, stream, x.ub, x.back.next, x.uw, false)
+	x.back.start(x.up.conn, x.conn, x.head, stream, x.ub, x.headEnd, x.uw, false)
 	x.out.start(x.conn, x.up.conn, nil, stream, x.out.buf, x.out.next, x.out.end, false)
 	f := x.carry()
 	x.in, x.ub = x.out.buf, x.back.buf

@@ -45,10 +45,14 @@ func wants(out, back state) (client, up eventloop.Events) {
 	return client, up
 }
 
-// park waits for events, for limit at most unless that is negative. The client is waited for in any case, since it may go away. The
-// endpoint's connection is not: one that is broken while nobody wants anything of it would
-// end each wait at once.
+// park waits for events, for limit at most unless that is negative. The client is waited
+// for in any case, since it may go away. The endpoint's connection is not: one that is broken
+// while nobody wants anything of it would end each wait at once.
 func (x *exchange) park(limit time.Duration, client, up eventloop.Events) error {
+	if c := x.second; c != nil && c.live {
+		return x.task.Wait(limit, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: x.up.conn, Events: up},
+			eventloop.Interest{Conn: c.up.conn, Events: c.wants()})
+	}
 	if up == 0 {
 		return x.task.Wait(limit, eventloop.Interest{Conn: x.conn, Events: client})
 	}

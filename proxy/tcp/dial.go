@@ -11,9 +11,10 @@ import (
 	"sidecar/upstream"
 )
 
-// maxTries is how many endpoints a session tries. A service of which five endpoints in a
-// row do not accept is as good as down, and a client should not wait for all the others.
-const maxTries = 5
+// DefaultTries is how many endpoints a session tries where Options do not say. A service of
+// which three endpoints in a row do not accept is as good as down, and a client should not
+// wait for all the others.
+const DefaultTries = 3
 
 // A try is an attempt to connect that failed.
 type try struct {
@@ -24,13 +25,21 @@ type try struct {
 var errWentDown = errors.New("it went down meanwhile")
 
 // connect finds an endpoint that accepts. Nothing of the client's is read before, so each
-// endpoint that does not is simply passed over; false means that the session has failed.
+// endpoint that does not is simply passed over; false means that the session has failed. Tries
+// after the first are paid for from the service's retry budget: when everything is down, each
+// client must not become several.
 func (s *session) connect() bool {
-	for len(s.tries) < maxTries && !s.failed {
+	service := s.lane.proxy.service
+	service.Budget().Deposit()
+	for len(s.tries) < s.lane.proxy.tries && !s.failed {
 		var err error
-		s.lease, err = s.lane.proxy.service.Acquire(upstream.PickKey{}, s.avoid...)
+		s.lease, err = service.Acquire(s.key(), s.avoid...)
 		if err != nil {
 			s.fail(causeOf(err), err)
+			break
+		}
+		if len(s.tries) > 0 && !service.Budget().Withdraw() {
+			s.lease.Release()
 			break
 		}
 		s.lane.join(s)
@@ -48,18 +57,37 @@ func (s *session) connect() bool {
 	return false
 }
 
+// key is what the session's endpoint is picked by. A connection that is not made may always
+// be tried elsewhere.
+func (s *session) key() upstream.PickKey {
+	key := upstream.PickKey{Repeatable: true}
+	if hash := s.lane.proxy.hash; hash != nil {
+		if addr := s.client.RemoteAddrPort().Addr(); addr.IsValid() {
+			b := addr.As16()
+			key.Hash = hash(b[:])
+		}
+	}
+	return key
+}
+
 // dial tries the endpoint of the lease, and reports how that went.
 func (s *session) dial() bool {
 	e, l := s.lease.Endpoint(), s.lane.loop
 	start := time.Now()
 	s.stale = false
+	err := e.BeginConnect()
+	if err != nil {
+		s.tries = append(s.tries, try{e, err})
+		s.avoid = append(s.avoid, e)
+		return false
+	}
 	var c *eventloop.Conn
-	var err error
 	if ap := e.AddrPort(); ap.IsValid() {
 		c, err = l.Dial(ap, s.connectTimeout)
 	} else {
 		c, err = l.DialAddress(e.Address(), s.connectTimeout)
 	}
+	e.EndConnect(err == nil)
 	took := time.Since(start)
 	if err == nil {
 		s.lease.Report(upstream.Result{Outcome: upstream.Success, Latency: took})
@@ -69,9 +97,10 @@ func (s *session) dial() bool {
 			return true
 		}
 		c.Close()
+		e.Disconnect()
 		err = errWentDown
 	} else {
-		s.lease.Report(upstream.Result{Outcome: dialOutcome(err), Latency: took})
+		s.lease.Report(upstream.Result{Outcome: dialOutcome(err), Latency: took, Err: err})
 	}
 	s.tries = append(s.tries, try{e, err})
 	s.avoid = append(s.avoid, e)
@@ -114,7 +143,10 @@ func dialOutcome(err error) upstream.Outcome {
 }
 
 func dialCause(err error) metrics.Cause {
+	var full *upstream.Unavailable
 	switch {
+	case errors.As(err, &full):
+		return causeOf(err)
 	case err == errWentDown:
 		return metrics.CauseEndpointDown
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -28,6 +28,12 @@ type Options struct {
 	ConnectTimeout time.Duration // for each endpoint tried; 0: DefaultConnectTimeout
 	IdleTimeout    time.Duration // no byte either way; 0: DefaultIdleTimeout, negative: no limit
 
+	// Tries is how many endpoints a session tries until one accepts; 0: DefaultTries.
+	Tries int
+	// Hash makes the hash of the client's address that its endpoint is picked by; nil: none
+	// is made. It never returns 0.
+	Hash func([]byte) uint64
+
 	// CloseOnDown cuts the sessions of an endpoint when it is retired or marked down by its
 	// health check, even if it goes on being used because all are down. Otherwise they run on.
 	CloseOnDown bool
@@ -41,6 +47,8 @@ type Proxy struct {
 	group    *eventloop.Group
 	lanes    []*lane // by the index of their loop
 	settings atomic.Pointer[settings]
+	tries    int
+	hash     func([]byte) uint64
 }
 
 // settings may change while sessions run.
@@ -54,7 +62,10 @@ var _ eventloop.Acceptor = (*Proxy)(nil)
 // New makes a Proxy whose sessions run on the loops of group. It registers with the service
 // and therefore comes before Service.Run.
 func New(group *eventloop.Group, o Options) *Proxy {
-	p := &Proxy{service: o.Service, log: o.Log, group: group}
+	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash}
+	if p.tries <= 0 {
+		p.tries = DefaultTries
+	}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}

@@ -123,7 +123,7 @@ func (l *lane) mayLog(c metrics.Cause, level zapcore.Level) (skipped int, ok boo
 func unavailable(c metrics.Cause) bool {
 	switch c {
 	case metrics.CauseNotDiscovered, metrics.CauseUnknownService, metrics.CauseNoInstances,
-		metrics.CauseNoneHealthy, metrics.CauseAllEjected, metrics.CauseOverLimit, metrics.CauseOther:
+		metrics.CauseNoneHealthy, metrics.CauseAllEjected, metrics.CauseOverLimit, metrics.CauseShed, metrics.CauseOther:
 		return true
 	}
 	return false

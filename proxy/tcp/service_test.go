@@ -39,7 +39,7 @@ func end(t testing.TB, client, server net.Conn) {
 func TestNextEndpointWhenOneDoesNotAccept(t *testing.T) {
 	o := newOrigin(t)
 	dead := []string{closedPort(t), "unix:/nonexistent/socket", closedPort(t), closedPort(t)}
-	s := enter(t, setup{instances: append(dead, o.addr)})
+	s := enter(t, setup{instances: append(dead, o.addr), options: Options{Tries: 5}})
 	s.service.Snapshot()
 	client := s.dial()
 	say(t, client, "said before anyone listened")
@@ -53,7 +53,8 @@ func TestNextEndpointWhenOneDoesNotAccept(t *testing.T) {
 func TestNextEndpointWhenOneIsDeaf(t *testing.T) {
 	o := newOrigin(t)
 	deaf := deafPort(t)
-	policy := func(usable []*upstream.Endpoint) upstream.Picker { // the deaf one first
+	policy := func(c upstream.Candidates) upstream.Picker { // the deaf one first
+		usable := c.Endpoints
 		if usable[0].Address() != deaf {
 			usable = []*upstream.Endpoint{usable[1], usable[0]}
 		}
@@ -101,14 +102,14 @@ func TestResetWhenTheOnlyEndpointIsDeaf(t *testing.T) {
 
 func TestTriesAreBounded(t *testing.T) {
 	var dead []string
-	for range maxTries + 3 {
+	for range DefaultTries + 3 {
 		dead = append(dead, closedPort(t))
 	}
 	s := enter(t, setup{instances: dead})
 	s.refused()
 	line := s.wantFailed(metrics.CauseConnectFailed)
-	if tried, _ := line.ContextMap()["tried"].([]any); len(tried) != maxTries {
-		t.Errorf("%d endpoints were tried, want %d", len(tried), maxTries)
+	if tried, _ := line.ContextMap()["tried"].([]any); len(tried) != DefaultTries {
+		t.Errorf("%d endpoints were tried, want %d", len(tried), DefaultTries)
 	}
 }
 
@@ -384,12 +385,12 @@ func TestPanicEndsItsSessionOnly(t *testing.T) {
 		instances:    []string{o.addr},
 		options:      Options{Log: log},
 		expectPanics: 1,
-		service: upstream.Options{Policy: func(usable []*upstream.Endpoint) upstream.Picker {
+		service: upstream.Options{Policy: func(c upstream.Candidates) upstream.Picker {
 			return pickFunc(func() *upstream.Endpoint {
 				if picks++; picks == 2 {
 					panic("the second pick")
 				}
-				return usable[0]
+				return c.Endpoints[0]
 			})
 		}},
 	})

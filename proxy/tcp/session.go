@@ -316,6 +316,9 @@ func (s *session) finish() {
 		s.client.Close()
 		s.endpoint.Close()
 	}
+	if s.endpoint != nil {
+		s.lease.Endpoint().Disconnect()
+	}
 	s.lease.Release()
 	lasted := l.loop.Now() - s.began
 	s.report(lasted)

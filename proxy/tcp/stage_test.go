@@ -68,6 +68,9 @@ func enter(t testing.TB, o setup) *stage {
 	if o.service.Policy == nil {
 		o.service.Policy = inOrder
 	}
+	if o.service.Budget == (upstream.BudgetOptions{}) {
+		o.service.Budget = upstream.BudgetOptions{Ratio: 0.2, MinPerSecond: 10}
+	}
 	s.service = upstream.New(o.service)
 	if o.options.Log == nil {
 		o.options.Log = zap.New(core)
@@ -272,7 +275,7 @@ func (f *fakeSource) Watch(ctx context.Context, report func(discovery.Update)) {
 }
 
 // inOrder is a policy that picks the first endpoint, by ID, that is not to be avoided.
-func inOrder(usable []*upstream.Endpoint) upstream.Picker { return orderedPicker(usable) }
+func inOrder(c upstream.Candidates) upstream.Picker { return orderedPicker(c.Endpoints) }
 
 type orderedPicker []*upstream.Endpoint
 

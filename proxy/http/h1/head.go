@@ -171,6 +171,9 @@ func (h *Head) Lookup(name string) int {
 	return -1
 }
 
+// Omit keeps the i-th of Fields from passing.
+func (h *Head) Omit(i int) { h.drop(i) }
+
 // drop keeps the i-th field from passing.
 func (h *Head) drop(i int) {
 	h.Fields[i].Drop = true

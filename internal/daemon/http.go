@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"sidecar/balancer"
+	"sidecar/config"
+	"sidecar/proxy/http"
+	"sidecar/proxy/http/h1"
+)
+
+func (d *Daemon) newHTTP(s *service) *http.Proxy {
+	c := s.config
+	return http.New(d.group, http.Options{
+		Service: s.upstream, Name: c.Name, Log: d.log,
+		Requests: d.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: d.accessLog,
+		Forward: http.Forwarding{
+			For: forwardedFor(c.HTTP.XForwardedFor), Proto: c.HTTP.XForwardedProto, Host: c.HTTP.XForwardedHost,
+			Via: c.HTTP.Via, Date: true, Rewrite: c.HTTP.Host,
+		},
+		Limits:  h1.Limits{MaxHead: c.HTTP.MaxHead, MaxFields: c.HTTP.MaxFields, MaxTarget: c.HTTP.MaxTarget},
+		MaxBody: int64(c.HTTP.MaxBody), CloseOnDown: c.OnDown == config.OnDownClose,
+		Retry:   retry(&c.Retry),
+		Hedge:   hedge(&c.Hedge),
+		HashKey: hashKey(&c.Balancer), TimeoutHeader: c.Timeout.Header,
+		Fallback:    http.Fallback{Status: c.Fallback.Status, ContentType: c.Fallback.ContentType, Body: c.Fallback.Body},
+		HeadTimeout: c.HTTP.HeadTimeout, ClientIdle: c.HTTP.ClientIdle,
+		ConnectTimeout: c.Timeout.Connect, RequestTimeout: c.Timeout.Request,
+		UpstreamIdle: c.Timeout.UpstreamIdle, StreamIdle: c.Timeout.Idle, PoolPerEndpoint: poolSize(c),
+	})
+}
+
+// poolSize is 0 also where unused connections are not to be kept for any time.
+func poolSize(c *config.Service) int {
+	if c.Timeout.UpstreamIdle == 0 {
+		return 0
+	}
+	return c.HTTP.Pool
+}
+
+func forwardedFor(word string) http.ForwardedFor {
+	switch word {
+	case config.ForwardedSet:
+		return http.ForwardedSet
+	case config.ForwardedOff:
+		return http.ForwardedOff
+	}
+	return http.ForwardedAppend
+}
+
+func retry(c *config.Retry) http.Retry {
+	r := http.Retry{
+		Attempts: c.Attempts, PerTry: c.PerTry, Stalled: c.Stalled,
+		Backoff: c.Backoff, BackoffMax: c.BackoffMax, RetryAfterMax: c.RetryAfterMax,
+	}
+	for _, on := range c.On {
+		switch on {
+		case config.RetryConnect:
+			r.Connect = true
+		case config.RetryReset:
+			r.Reset = true
+		case config.RetryTimeout:
+			r.Timeout = true
+		default:
+			if status, err := strconv.Atoi(on); err == nil && status >= 500 && status <= 599 {
+				r.Status[status-500] = true
+			}
+		}
+	}
+	return r
+}
+
+func hedge(c *config.Hedge) http.Hedge {
+	if !c.Enabled {
+		return http.Hedge{}
+	}
+	return http.Hedge{Percentile: c.Percentile, MinDelay: c.MinDelay, Budget: c.Budget}
+}
+
+// hashKey says what a request is known by, for the one policy that wants to know.
+func hashKey(c *config.Balancer) http.HashKey {
+	if c.Policy != config.PolicyRingHash {
+		return http.HashKey{}
+	}
+	k := http.HashKey{By: http.HashClient, Hash: balancer.Hash}
+	if name, ok := strings.CutPrefix(c.HashKey, config.HashHeader); ok {
+		k.By, k.Name = http.HashHeader, name
+	} else if name, ok := strings.CutPrefix(c.HashKey, config.HashCookie); ok {
+		k.By, k.Name = http.HashCookie, name
+	} else if c.HashKey == config.HashPath {
+		k.By = http.HashPath
+	}
+	return k
+}
+
+// tcpHash is nil unless the policy wants to know the client.
+func tcpHash(c *config.Service) func([]byte) uint64 {
+	if c.Balancer.Policy != config.PolicyRingHash {
+		return nil
+	}
+	return balancer.Hash
+}
+
+// tcpTries is how many endpoints a session tries: connecting elsewhere is a retry like any
+// other.
+func tcpTries(c *config.Retry) int {
+	if !slices.Contains(c.On, config.RetryConnect) {
+		return 1
+	}
+	return c.Attempts + 1
+}

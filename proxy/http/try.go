@@ -1,0 +1,139 @@
+package http
+
+import (
+	"time"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// A try is one attempt of an exchange: a lease, a connection, and what has come from it.
+type try struct {
+	lease  upstream.Lease
+	up     *link
+	reused bool // up comes from the pool
+	heard  bool // bytes have come from it
+
+	ub      []byte // from the endpoint: ub[:uw], a buffer only while there is something in it
+	uw      int
+	resp    h1.Response
+	headEnd int // where the body begins in ub, once the head is complete
+
+	upBounded eventloop.Events // what there are deadlines for on up, besides that of converse
+	began     time.Duration    // loop time when it began
+	waited    time.Duration    // … since when the endpoint can answer
+}
+
+// let ends what is left of a try: its connection, whose state nobody knows any more, its
+// lease and its buffer.
+func (t *try) let(l *eventloop.Loop) {
+	if t.up != nil {
+		t.up.close()
+		t.up, t.upBounded = nil, 0
+	}
+	t.lease.Release()
+	t.lease = upstream.Lease{}
+	if t.ub != nil {
+		l.Release(t.ub)
+		t.ub = nil
+	}
+}
+
+// hear reads from the try's endpoint up to the end of a final response's head. Interim
+// responses go to the client as they come, unless the try is only the second.
+func (x *exchange) hear(t *try) (bool, error) {
+	for {
+		if t.uw > 0 {
+			n, err := t.resp.Parse(t.ub[:t.uw], x.req.MethodID, &x.shard.proxy.Limits)
+			switch {
+			case err != nil:
+				return false, err
+			case n > 0 && !t.resp.Interim():
+				t.headEnd = n
+				return true, nil
+			case n > 0:
+				if t == &x.try {
+					if err := x.interim(); err != nil {
+						return false, err
+					}
+				}
+				t.uw = copy(t.ub, t.ub[n:t.uw])
+				continue
+			}
+		}
+		if !t.up.conn.Has(eventloop.Readable) && t.uw == 0 {
+			if _, err := t.up.conn.TryRead(nil); err != nil && err != eventloop.ErrWouldBlock {
+				return false, err
+			}
+			return false, nil // and no buffer while there is nothing to put into it
+		}
+		if t.ub == nil {
+			t.ub = x.shard.loop.Buffer()
+		}
+		t.ub = x.grow(t.ub, t.uw+chunkBack)
+		n, err := t.up.conn.TryRead(t.ub[t.uw : len(t.ub)-chunkBack])
+		if err == eventloop.ErrWouldBlock {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		t.heard = true
+		x.shard.silence.heardFrom(t.up.pool, x.shard.loop.Now())
+		t.uw += n
+	}
+}
+
+// connect gets the lease of the next try, unless again has it already, and a connection to
+// its endpoint. An endpoint that may not have more connections is passed over.
+func (x *exchange) connect() *failure {
+	s := x.shard
+	if x.next.Endpoint() != nil {
+		x.lease, x.next = x.next, upstream.Lease{}
+	} else {
+		lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
+		if err != nil {
+			return unavailable(err)
+		}
+		x.lease = lease
+	}
+	for {
+		f := x.open()
+		if f == nil || f.cause != metrics.CauseOverLimit || len(x.tried) >= maxTried {
+			return f
+		}
+		x.tried = append(x.tried, x.lease.Endpoint())
+		x.lease.Release()
+		lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
+		if err != nil {
+			x.lease = upstream.Lease{}
+			return f
+		}
+		x.lease = lease
+	}
+}
+
+// open gets a connection to the endpoint of the lease: from the pool, or a new one.
+func (x *exchange) open() *failure {
+	s := x.shard
+	x.upBounded, x.began, x.waited = 0, s.loop.Now(), s.loop.Now()
+	pool := s.pool(x.lease.Endpoint())
+	if !x.fresh {
+		if x.up = pool.get(x.key.Repeatable); x.up != nil {
+			x.reused = true
+			return nil
+		}
+	}
+	x.reused = false
+	var err error
+	if x.up, err = pool.dial(x.within(s.proxy.ConnectTimeout)); err == nil {
+		return nil
+	}
+	f := dialFailure(err)
+	if f.cause != metrics.CauseOverLimit {
+		x.attempts++
+	}
+	return f
+}
