@@ -116,7 +116,7 @@ func TestExplainAnEndpointThatFailsOften(t *testing.T) {
 	e.Usable, e.Ejected, e.Verdict = 2, 1, "2 of 3 endpoints take their share of the traffic; 1 ejected, 1 may be"
 	s := &e.Endpoints[2]
 	s.State, s.Since, s.Breaker = upstream.StateProbing, ago(100*time.Millisecond), "half-open"
-	s.Why = "its ejection is over; it was out because of 9 of its last 30 attempts failed, the last: timed out; out for 1.9s"
+	s.Why = "its ejection is over. Before: 9 of its last 30 attempts failed, the last: timed out; out for 1.9s"
 	s.Verdict = "being probed by one request at a time: " + s.Why
 	s.Attempts, s.Failures, s.Share = 30, 9, 0.07
 	s.Errors = []upstream.ErrorNote{{What: "timed out", Count: 9, First: ago(9 * time.Second), Last: ago(2 * time.Second)}}
@@ -140,7 +140,7 @@ endpoints; share, tried and failed are of the latest attempts, those of the brea
   orders-1  10.0.0.1:8080  usable   1h0m   33.3%  200    0       1.2ms    1          2            -
   orders-2  10.0.0.2:8080  usable   1h0m   33.3%  200    0       1.2ms    1          2            -
   orders-3  10.0.0.3:8080  probing  100ms  7.0%   30     9       1.2ms    1          2            half-open
-      being probed by one request at a time: its ejection is over; it was out because of 9 of its last 30 attempts failed, the last: timed out; out for 1.9s
+      being probed by one request at a time: its ejection is over. Before: 9 of its last 30 attempts failed, the last: timed out; out for 1.9s
       9× timed out, last 2s ago
 
 decisions, newest last; failed is how many of the latest attempts had

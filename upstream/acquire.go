@@ -45,7 +45,7 @@ func (s *Service) Acquire(key PickKey, avoid ...*Endpoint) (lease Lease, err err
 		}
 	}
 	// The lease is filled in where it is returned: to hand it up by value through three
-	// functions would cost a tenth of the whole.
+	// functions costs a third more of the whole.
 	refused := s.acquire(&lease, snap, key, avoid)
 	if refused == nil {
 		return lease, nil

@@ -69,6 +69,9 @@ func (b *Budget) Withdraw() bool {
 	return false
 }
 
+// Refund takes back a Withdraw of just now, whose retry is not made after all.
+func (b *Budget) Refund() { b.withdrawals.Sub(b.clock.elapsed()) }
+
 // BudgetStatus is a Budget at one moment.
 type BudgetStatus struct {
 	Ratio    float64 `json:"ratio"`

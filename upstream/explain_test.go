@@ -49,9 +49,9 @@ func TestExplainEjectedAndProbed(t *testing.T) {
 		st.says("a", "ejected for another 750ms: "+why)
 		st.saysOfItself("2 of 3 endpoints take their share of the traffic; 1 ejected, 1 may be")
 		st.ready("a")
-		st.says("a", "being probed by one request at a time: its ejection is over; it was out because of "+why)
+		st.says("a", "being probed by one request at a time: its ejection is over. Before: "+why)
 		st.reports("a")
-		st.says("a", "being probed by one request at a time: its ejection is over; it was out because of "+why+
+		st.says("a", "being probed by one request at a time: its ejection is over. Before: "+why+
 			" (used all the same, for the service fails open)")
 		st.saysOfItself("fails open: " + openAllEjected + "; requests go to 1 of 1 endpoints")
 	})

@@ -165,7 +165,7 @@ func (e *Endpoint) judge(now time.Time) (stand standing, readyAt time.Time) {
 	case readyAt.After(now):
 		stand.state, stand.why = StateEjected, e.breakerWhy
 	case !readyAt.IsZero():
-		stand.state, stand.why = StateProbing, "its ejection is over; it was out because of "+e.breakerWhy
+		stand.state, stand.why = StateProbing, "its ejection is over. Before: "+e.breakerWhy
 	case e.dropped:
 		stand.why = "the source reports it no longer, but its health check passes"
 	case e.checked:

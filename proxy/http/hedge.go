@@ -41,11 +41,7 @@ func (x *exchange) look() bool {
 	}
 	if at := x.hedgeAt(); at > 0 && now >= at {
 		x.hedged = true
-		if x.shard.proxy.hedges.Withdraw() {
-			x.beginSecond(false)
-		} else {
-			x.shard.requests.HedgesDenied.Add(1)
-		}
+		x.beginSecond(false)
 	}
 	if at := x.rescueAt(now); at > 0 && now >= at {
 		x.rescued = true
@@ -87,15 +83,23 @@ func (x *exchange) hedgeAt() time.Duration {
 // rescue, the retry budget allows it.
 func (x *exchange) beginSecond(rescue bool) {
 	s := x.shard
+	budget := s.proxy.hedges
+	if rescue {
+		budget = s.proxy.Service.Budget()
+	}
+	if !budget.Withdraw() {
+		if rescue {
+			s.requests.BudgetDenied.Add(1)
+		} else {
+			s.requests.HedgesDenied.Add(1)
+		}
+		return
+	}
 	x.tried = append(x.tried, x.lease.Endpoint())
 	lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
 	x.tried = x.tried[:len(x.tried)-1]
 	if err != nil {
-		return
-	}
-	if rescue && !s.proxy.Service.Budget().Withdraw() {
-		s.requests.BudgetDenied.Add(1)
-		lease.Release()
+		budget.Refund()
 		return
 	}
 	if x.second == nil {
@@ -213,7 +217,7 @@ func (x *exchange) adopt(why *failure) {
 	case c.rescue:
 		waited := x.shard.loop.Now() - x.waited
 		x.recordTry(metrics.CauseStalled.String(), 0)
-		x.lease.Report(upstream.Result{Outcome: upstream.TimedOut, Latency: waited, Err: &stalledError{waited.Round(time.Millisecond)}})
+		x.lease.Report(upstream.Result{Outcome: upstream.TimedOut, Latency: waited, Err: &stalledError{waited.Round(100 * time.Millisecond)}})
 	default:
 		x.recordTry("slower", 0)
 		x.lease.Report(upstream.Result{Outcome: upstream.Canceled, Latency: x.shard.loop.Now() - x.waited})

@@ -65,21 +65,23 @@ func (x *exchange) anywhere(f *failure) bool {
 	return err == nil
 }
 
-// grant acquires a lease for the next attempt and pays for it. A lease without a budget, or a
-// budget without a lease, would be spent for nothing.
+// grant pays for the next attempt and acquires a lease for it, or neither: budget without a lease
+// would be spent for nothing. The budget comes first, because a lease counts as an attempt.
 func (x *exchange) grant(f *failure) bool {
 	p := x.shard.proxy
+	budget := p.Service.Budget()
+	if !budget.Withdraw() {
+		x.shard.requests.BudgetDenied.Add(1)
+		return false
+	}
 	if !x.anywhere(f) {
+		budget.Refund()
 		return false
 	}
 	if f.same && f.after > p.Retry.RetryAfterMax {
 		x.forgo()
+		budget.Refund()
 		return false // the only endpoint there is has asked to be left alone for longer than this
-	}
-	if !p.Service.Budget().Withdraw() {
-		x.shard.requests.BudgetDenied.Add(1)
-		x.forgo()
-		return false
 	}
 	x.shard.requests.Retry(f.retry)
 	return true

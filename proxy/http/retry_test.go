@@ -123,9 +123,7 @@ func TestRetryByStatus(t *testing.T) {
 		s.say(ok)
 		c.hear(ok)
 		// All of the answer had come, so its connection is as good as before.
-		if n := r.metric("sidecar_http_upstream_connections_idle"); n != 2 {
-			t.Errorf("%v idle connections, want 2", n)
-		}
+		eventually(t, "both connections are in the pool", func() bool { return r.metric("sidecar_http_upstream_connections_idle") == 2 })
 		if n := r.outcomes(); n.ServerErrors != 1 {
 			t.Errorf("%+v", n)
 		}
