@@ -47,6 +47,10 @@ bench-deps: ## install wrk, HAProxy and nginx (Debian, needs root)
 	apt-get update
 	apt-get install -y --no-install-recommends wrk haproxy nginx-light libnginx-mod-stream
 
+.PHONY: sim
+sim: ## simulate thousands of sidecars in an outage, in virtual time
+	$(GO) run ./bench/sim $(SIM)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ (30s each)
 	@for p in $$($(GO) list ./...); do \

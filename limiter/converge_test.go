@@ -202,9 +202,9 @@ func TestStaysWithinMinAndMax(t *testing.T) {
 }
 
 // Under an overload that lasts, gradient2 takes the queue for the normal state and the
-// limit grows. Here it must be the same after an hour.
+// limit grows. Here it must be the same after half an hour.
 func TestDoesNotDriftUnderALastingOverload(t *testing.T) {
-	s := newTrial(t, 1, 20, 3, &Options{})
+	s := newTrial(t, 1, 20, 1.5, &Options{})
 	s.run(time.Minute)
 	for range 12 {
 		s.run(5*time.Minute).outOfDip().wantSettled(1, "under a lasting overload")
