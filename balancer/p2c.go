@@ -14,16 +14,18 @@ const (
 //
 //	latency × (in flight + 1) / weight
 //
-// with the peak-sensitive average of Endpoint.Latency. That two draws are exponentially
-// better than one, and hardly worse than looking at all, is Mitzenmacher's power of two
-// choices; cost and average are those of Finagle's and linkerd's peak EWMA.
+// with the latency of Endpoint.LatencyAt: a peak-sensitive average, raised by the price of
+// failures, so that an endpoint that fails fast does not look like the best. That two draws
+// are exponentially better than one, and hardly worse than looking at all, is Mitzenmacher's
+// power of two choices; cost and average are those of Finagle's and linkerd's peak EWMA.
 //
 // The first draw is in proportion to the weights, and it wins where the cost has nothing
 // to say:
 //
 //   - Of two idle endpoints whose latencies are within a factor of two, the difference is
 //     noise. Going by the cost, an idle service would send everything to one endpoint, and
-//     with unequal weights to the heaviest.
+//     with unequal weights to the heaviest. One that fails more than now and then costs
+//     more than twice as much, and is not among them.
 //   - An endpoint that has not been measured gets one request at once to measure it by,
 //     and a second one only by its cost with the latency upstream.FirstGuess. Without that
 //     a new endpoint of a fast service would be left out for a minute.

@@ -105,3 +105,16 @@ func TestP2CLoadCountsWhenLatencyHasDecayedToNothing(t *testing.T) {
 	c.wantShares(c.shares(c.picker(P2C()), 100), 0, 0, 1)
 	done()
 }
+
+// Between idle endpoints a small difference decides nothing, not even with weights.
+func TestP2CTakesSmallDifferencesForNoise(t *testing.T) {
+	c := newCast(t, 1, 1, 2)
+	c.measure(0, 10*time.Millisecond)
+	c.measure(1, 15*time.Millisecond)
+	c.measure(2, 19*time.Millisecond)
+	c.wantShares(c.shares(c.picker(P2C()), 20000), 0.02, .25, .25, .5)
+	c = newCast(t, 1, 1)
+	c.measure(0, 10*time.Millisecond)
+	c.measure(1, 21*time.Millisecond)
+	c.wantShares(c.shares(c.picker(P2C()), 100), 0, 1, 0)
+}

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -128,6 +129,51 @@ func TestNoAllocation(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// With the same seed everything happens again.
+func TestTrialsAreDeterministic(t *testing.T) {
+	for _, m := range measured {
+		run := func() []float64 {
+			set := instances(1, 2, 3, 1)
+			set[0].Zone, set[1].Zone = "a", "a"
+			s := server{takes: 20 * time.Millisecond, fails: .1, slots: 3}
+			return newTrial(t, 5, m.policy(), set, s, s, s, s).send(3000, 500)
+		}
+		if first, second := run(), run(); !slices.Equal(first, second) {
+			t.Errorf("%s: shares %v, then %v", m.name, first, second)
+		}
+	}
+}
+
+// Instances leave with requests in flight and come back, at random.
+func TestNothingIsInFlightAfterChurn(t *testing.T) {
+	for _, m := range measured {
+		t.Run(m.name, func(t *testing.T) {
+			set := instances(1, 2, 3, 1, 2, 3)
+			for i := range set {
+				set[i].Zone = string(rune('a' + i/2))
+			}
+			s := server{takes: 50 * time.Millisecond, fails: .02}
+			tr := newTrial(t, 1, m.policy(), set, s, s, s, s, s, s)
+			for range 200 {
+				var some []discovery.Instance
+				for _, in := range set {
+					if tr.random.IntN(3) > 0 {
+						some = append(some, in)
+					}
+				}
+				if len(some) > 0 {
+					tr.report(some)
+				}
+				tr.send(20, 1000)
+			}
+			tr.end()
+			if len(tr.met) < 100 {
+				t.Errorf("only %d endpoints have come and gone", len(tr.met))
+			}
+		})
 	}
 }
 

@@ -26,12 +26,8 @@ const (
 	maxPoints   = 1 << 20
 	leastPoints = 128
 
-	// pointsPerValue is how many points there are for each value of first, as a power of 2.
-	pointsPerValue = 3
-
-	// A point is one word, the upper bits of its hash above and whose it is below.
-	ownerBits = 24
-	ownerMask = 1<<ownerBits - 1
+	// precision is how many bits of a hash the ring tells apart.
+	precision = 34
 )
 
 // A ring is a consistent hash of endpoints after Karger: each owns as many points on a
@@ -45,12 +41,16 @@ const (
 type ring struct {
 	ids     []string
 	weights []int
-	points  []uint64 // sorted
-	// first says for each value of a hash's upper bits which point is the first that is
-	// not below it. There are so few values, one for 4 to 8 points, that the table stays
-	// in the cache: to look at a few points more is cheaper than to wait for memory.
-	first []int32
-	shift int // what leaves these bits of a hash
+
+	// The circle is cut into arcs, one for 4 to 8 points. An arc is named by the upper bits
+	// of the hashes in it; arcs says which point is the first of each, and at its end how
+	// many points there are. A point is the next bits of its hash above and its owner below.
+	// They are in order. So few bytes for a point, and so few arcs, for a search in a large
+	// ring takes as long as it waits for memory.
+	points    []uint32
+	arcs      []int32
+	arcBits   int
+	ownerBits int
 }
 
 // newRing makes the ring of endpoints that are sorted by ID.
@@ -76,8 +76,14 @@ func (r *ring) isOf(endpoints []*upstream.Endpoint) bool {
 	return true
 }
 
+// A spot is a point before it is in its place.
+type spot struct {
+	hash  uint64
+	owner uint32
+}
+
 // scatter returns the points in no order.
-func (r *ring) scatter() []uint64 {
+func (r *ring) scatter() []spot {
 	total := 0
 	for _, w := range r.weights {
 		total += w
@@ -86,51 +92,61 @@ func (r *ring) scatter() []uint64 {
 	for perWeight*float64(total) > room {
 		perWeight /= 2
 	}
-	points := make([]uint64, 0, int(perWeight*float64(total))+len(r.ids))
+	spots := make([]spot, 0, int(perWeight*float64(total))+len(r.ids))
 	var name []byte
 	for i, id := range r.ids {
 		name = slices.Grow(append(name[:0], id...), 4)
 		for k := range max(1, int(math.Round(float64(r.weights[i])*perWeight))) {
 			hash := xxhash.Sum64(binary.LittleEndian.AppendUint32(name, uint32(k)))
-			points = append(points, hash&^ownerMask|uint64(i))
+			spots = append(spots, spot{hash, uint32(i)})
 		}
 	}
-	return points
+	return spots
 }
 
-// arrange sorts points into the ring. Their hashes are spread evenly, so that once they
-// are divided by their upper bits hardly anything is left to sort.
-func (r *ring) arrange(points []uint64) {
-	r.shift = 64 - max(bits.Len(uint(len(points)))-pointsPerValue, 0)
-	r.first = make([]int32, 1<<(64-r.shift))
-	for _, p := range points {
-		r.first[p>>r.shift]++
+// arrange puts the spots into order, first by their arcs and then within each arc.
+func (r *ring) arrange(spots []spot) {
+	r.ownerBits = bits.Len(uint(len(r.ids) - 1))
+	r.arcBits = max(bits.Len(uint(len(spots)))-3, 1)
+	r.arcs = make([]int32, 1<<r.arcBits+1)
+	for _, s := range spots {
+		r.arcs[r.arc(s.hash)]++
 	}
 	var before int32
-	for b, n := range r.first {
+	for a, n := range r.arcs {
 		before += n
-		r.first[b] = before
+		r.arcs[a] = before
 	}
-	r.points = make([]uint64, len(points))
-	for _, p := range points {
-		b := p >> r.shift
-		r.first[b]--
-		r.points[r.first[b]] = p
+	r.points = make([]uint32, len(spots))
+	for _, s := range spots {
+		a := r.arc(s.hash)
+		r.arcs[a]--
+		r.points[r.arcs[a]] = r.within(s.hash) | s.owner
 	}
-	for b, from := range r.first {
-		to := len(points)
-		if b+1 < len(r.first) {
-			to = int(r.first[b+1])
-		}
-		slices.Sort(r.points[from:to])
+	for a := range len(r.arcs) - 1 {
+		slices.Sort(r.points[r.arcs[a]:r.arcs[a+1]])
 	}
+}
+
+// arc returns the arc that a hash is in.
+func (r *ring) arc(hash uint64) int { return int(hash >> (64 - r.arcBits)) }
+
+// within returns the least point that a hash can be within its arc.
+func (r *ring) within(hash uint64) uint32 {
+	hash &^= 1<<(64-precision) - 1
+	return uint32(hash<<r.arcBits>>32) &^ (1<<r.ownerBits - 1)
 }
 
 // find returns the index of the point that a hash belongs to.
 func (r *ring) find(hash uint64) int {
-	at := hash &^ ownerMask
-	i := int(r.first[at>>r.shift])
-	for i < len(r.points) && r.points[i] < at {
+	arc, at := r.arc(hash), r.within(hash)
+	first, end := int(r.arcs[arc]), int(r.arcs[arc+1])
+	// Points are spread evenly, so that it is near where it would be if they were exactly.
+	i := first + int(uint64(end-first)*uint64(at)>>32)
+	for i > first && r.points[i-1] >= at {
+		i--
+	}
+	for i < end && r.points[i] < at {
 		i++
 	}
 	if i == len(r.points) {
@@ -140,4 +156,4 @@ func (r *ring) find(hash uint64) int {
 }
 
 // owner returns whose point i is.
-func (r *ring) owner(i int) int { return int(r.points[i] & ownerMask) }
+func (r *ring) owner(i int) int { return int(r.points[i] & (1<<r.ownerBits - 1)) }

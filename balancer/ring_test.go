@@ -69,7 +69,7 @@ func TestRingIsAlwaysTheSame(t *testing.T) {
 	r := newRing(c.endpoints)
 	var got []string
 	for i := range 4 {
-		got = append(got, fmt.Sprintf("%016x %s", r.points[i]&^ownerMask, r.ids[r.owner(i)]))
+		got = append(got, fmt.Sprintf("%016x %s", r.hash(i), r.ids[r.owner(i)]))
 	}
 	if !slices.Equal(got, goldenPoints) {
 		t.Errorf("points %q, want %q", got, goldenPoints)
@@ -81,7 +81,7 @@ func TestRingIsAlwaysTheSame(t *testing.T) {
 
 var (
 	goldenHash   = "55a2d17afb51e105"
-	goldenPoints = []string{"0007b17d86000000 gamma", "000ed3c155000000 alpha", "0011fd7974000000 alpha", "0025396eb4000000 gamma"}
+	goldenPoints = []string{"0007b17d80000000 gamma", "000ed3c140000000 alpha", "0011fd7940000000 alpha", "0025396e80000000 gamma"}
 	goldenOwners = []string{"alpha", "alpha", "beta", "gamma", "gamma", "beta", "beta", "beta", "alpha", "gamma", "beta", "beta"}
 )
 
@@ -94,14 +94,21 @@ func TestHash(t *testing.T) {
 }
 
 func TestRingIsInOrder(t *testing.T) {
-	for _, weights := range [][]int{{1}, {1, 1}, {5, 1, 3}, ones(300), {1 << 20, 1, 1 << 10}, {3000}} {
+	for _, weights := range [][]int{{1}, {1, 1}, {5, 1, 3}, ones(300), {1 << 20, 1, 1 << 10}, {3000}, ones(9000)} {
 		c := newCast(t, weights...)
 		r := newRing(c.endpoints)
-		if !slices.IsSorted(r.points) {
+		hashes := make([]uint64, len(r.points))
+		for i := range hashes {
+			hashes[i] = r.hash(i)
+		}
+		if !slices.IsSorted(hashes) {
 			t.Fatalf("%d weights: not sorted", len(weights))
 		}
-		if len(r.points) > maxPoints+len(weights) {
-			t.Errorf("weights %v: %d points", weights, len(r.points))
+		if got := r.arcBits + 32 - r.ownerBits; got < precision {
+			t.Errorf("%d weights: %d bits of a hash", len(weights), got)
+		}
+		if n := len(r.points); n > max(maxPoints, leastPoints*len(weights))+len(weights) || n < leastPoints/2*len(weights) {
+			t.Errorf("%d weights: %d points", len(weights), n)
 		}
 		count := make([]int, len(weights))
 		for i := range r.points {
@@ -116,12 +123,18 @@ func TestRingIsInOrder(t *testing.T) {
 		}
 		// A hash belongs to the first point from it on, and the last ones to the first.
 		for _, k := range append(keys(1000), 0, 1, 1<<63, 1<<64-1) {
-			want, _ := slices.BinarySearch(r.points, k&^ownerMask)
+			want, _ := slices.BinarySearch(hashes, k&^(1<<(64-precision)-1))
 			if got := r.find(k); got != want%len(r.points) {
 				t.Fatalf("%x: point %d, want %d", k, got, want)
 			}
 		}
 	}
+}
+
+// hash puts the hash of a point together again, as far as the ring knows it.
+func (r *ring) hash(i int) uint64 {
+	arc, _ := slices.BinarySearch(r.arcs, int32(i+1))
+	return uint64(arc-1)<<(64-r.arcBits) | uint64(r.points[i]&^(1<<r.ownerBits-1))<<32>>r.arcBits
 }
 
 func TestRingSharesByWeight(t *testing.T) {

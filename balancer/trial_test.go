@@ -17,8 +17,9 @@ type trial struct {
 	service *upstream.Service
 	clock   *clock
 	random  *rand.Rand
-	servers []*server // by endpoint, in the order of their IDs
-	of      map[*upstream.Endpoint]*server
+	servers []*server // of the first set, in the order of the IDs
+	of      map[string]*server
+	met     map[*upstream.Endpoint]bool // all that have had a request
 	due     schedule
 
 	now     time.Duration // since the clock's origin
@@ -61,7 +62,7 @@ func (s *schedule) Pop() any {
 }
 
 func newTrial(t testing.TB, seed uint64, policy upstream.Policy, set []discovery.Instance, servers ...server) *trial {
-	tr := &trial{t: t, clock: newClock(), random: rand.New(rand.NewPCG(seed, 1)), of: make(map[*upstream.Endpoint]*server)}
+	tr := &trial{t: t, clock: newClock(), random: rand.New(rand.NewPCG(seed, 1)), of: make(map[string]*server), met: make(map[*upstream.Endpoint]bool)}
 	tr.service = upstream.New(upstream.Options{
 		Name:          "trial",
 		Policy:        policy,
@@ -72,12 +73,12 @@ func newTrial(t testing.TB, seed uint64, policy upstream.Policy, set []discovery
 	tr.report(set)
 	for i, e := range tr.service.Snapshot().Endpoints {
 		tr.servers = append(tr.servers, &servers[i])
-		tr.of[e] = &servers[i]
+		tr.of[e.ID()] = &servers[i]
 	}
 	return tr
 }
 
-// report has the source report a set of the instances that the trial began with.
+// report has the source report a set of instances that the trial began with.
 func (tr *trial) report(set []discovery.Instance) {
 	tr.service.Feed(discovery.Update{Instances: set, At: tr.clock.now})
 	tr.service.Step()
@@ -145,7 +146,7 @@ func (tr *trial) end() {
 	for len(tr.due) > 0 {
 		tr.answerUntil(tr.due[0].ends)
 	}
-	for e := range tr.of {
+	for e := range tr.met {
 		if n := e.InFlight(); n != 0 {
 			tr.t.Errorf("%s has %d in flight at the end", e.ID(), n)
 		}
@@ -159,7 +160,8 @@ func (tr *trial) visit() {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	s := tr.of[lease.Endpoint()]
+	tr.met[lease.Endpoint()] = true
+	s := tr.of[lease.Endpoint().ID()]
 	s.got++
 	v := &visit{lease: lease, server: s, began: tr.now}
 	if s.slots > 0 && s.busy >= s.slots {

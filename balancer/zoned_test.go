@@ -165,6 +165,23 @@ func TestZonesKeepWhatTheyCanCarry(t *testing.T) {
 	}
 }
 
+// The more endpoints there are elsewhere, the more latencies decay.
+func TestZonesAreNotTemptedByManyOthers(t *testing.T) {
+	set := instances(ones(63)...)
+	servers := make([]server, len(set))
+	for i := range set {
+		set[i].Zone = string(rune('a' + i/21))
+		servers[i].takes = 10 * time.Millisecond
+	}
+	// Each of the own zone has seven in flight, and the others have none.
+	tr := newTrial(t, 1, Zoned("a", P2C()), set, servers...)
+	tr.sendFor(20*time.Second, 15000)
+	if local := tr.local(tr.sendFor(20*time.Second, 15000)); local < .99 {
+		t.Errorf("%.4f stay", local)
+	}
+	tr.end()
+}
+
 // Two endpoints can answer 200 requests per second. What comes beyond that goes to the
 // other zone, no more than a little before it would have to wait long, and stays again when
 // there is less.

@@ -83,8 +83,8 @@ func (f *failureShare) observe(now Moment, failed bool) {
 // fails this share of the time. Whoever meets a failure has to go again, elsewhere: with a
 // share f, 1/(1-f) attempts make one answer. The fourth power makes that a strong opinion
 // where failing is the rule, and none where it is the exception: a share of 0.1 counts half
-// as much again, 1 in 2 sixteen times. Because failures come fast, the latency of the few answers may have
-// decayed to nothing; so some of FirstGuess is added in proportion.
+// as much again, 1 in 2 sixteen times. Because failures come fast, the latency of the few
+// answers may have decayed to nothing; so some of FirstGuess is added in proportion.
 func price(ns, share float64) float64 {
 	g := 1 / (1 - share)
 	g *= g
