@@ -93,12 +93,12 @@ decisions, newest last; failed is how many of the latest attempts had
 
 func TestExplainALearnedLimit(t *testing.T) {
 	e := three()
-	e.Verdict = "3 of 3 endpoints take their share of the traffic; overloaded: at its learned limit of 40 requests in flight"
+	e.Verdict = "3 of 3 endpoints take their share of the traffic; overloaded: 7 requests were refused in the last 10s, the learned limit is 40 in flight"
 	e.Adaptive = &limiter.Status{Limit: 40, InFlight: 40, Shed: 1234, LongTermSeconds: 0.0051, ShortTermSeconds: 0.0204, Gradient: 0.5, Probing: true}
 	e.Pending = 2
 	e.Endpoints = e.Endpoints[:1]
 	wantText(t, e, `
-orders: 3 of 3 endpoints take their share of the traffic; overloaded: at its learned limit of 40 requests in flight
+orders: 3 of 3 endpoints take their share of the traffic; overloaded: 7 requests were refused in the last 10s, the learned limit is 40 in flight
 
   as of          2026-05-04 12:00:00.000 UTC
   policy         p2c

@@ -41,6 +41,7 @@ func (s *Service) Acquire(key PickKey, avoid ...*Endpoint) (lease Lease, err err
 	}
 	if s.gate != nil {
 		if refused := s.gate.enter(); refused != nil {
+			s.gate.refused.Add(s.clock.elapsed())
 			return lease, refused
 		}
 	}

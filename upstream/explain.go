@@ -66,8 +66,11 @@ func (s *Status) verdict(taking int) string {
 	if s.Budget.Left < 1 && s.Budget.Retries > 0 {
 		text += fmt.Sprintf("; the retry budget is used up (%d retries for %d requests lately)", s.Budget.Retries, s.Budget.Requests)
 	}
-	if a := s.Adaptive; a != nil && a.InFlight >= a.Limit {
-		text += fmt.Sprintf("; overloaded: at its learned limit of %d requests in flight", a.Limit)
+	switch a := s.Adaptive; {
+	case s.Refused > 0 && a != nil:
+		text += fmt.Sprintf("; overloaded: %d requests were refused in the last 10s, the learned limit is %d in flight", s.Refused, a.Limit)
+	case s.Refused > 0:
+		text += fmt.Sprintf("; overloaded: %d requests were refused in the last 10s by limit.max_in_flight", s.Refused)
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,10 @@ func TestExplainBudgetAndOverload(t *testing.T) {
 		st.saysOfItself(sound + "; the retry budget is used up (1 retries for 5 requests lately)")
 		defer st.acquires("a").Release()
 		defer st.acquires("a").Release()
-		if got := st.Status().Verdict; !strings.HasSuffix(got, "; overloaded: at its learned limit of 2 requests in flight") {
+		if _, err := st.Acquire(PickKey{}); !errors.Is(err, ErrShed) {
+			t.Fatal(err)
+		}
+		if got := st.Status().Verdict; !strings.HasSuffix(got, "; overloaded: 1 requests were refused in the last 10s, the learned limit is 2 in flight") {
 			t.Errorf("the service: %q", got)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sidecar/internal/window"
 	"sidecar/limiter"
 )
 
@@ -14,6 +15,7 @@ type gate struct {
 	adaptive *limiter.Gradient // nil: none
 	full     *Unavailable      // when limit is reached
 	shed     *Unavailable      // when adaptive refuses
+	refused  window.Counter    // leases that were refused lately
 }
 
 // newGate returns nil if nobody wants to know.
@@ -21,13 +23,18 @@ func newGate(o *Options) *gate {
 	if o.Limits.InFlight <= 0 && o.Adaptive == nil && !o.CountInFlight {
 		return nil
 	}
-	return &gate{
+	g := &gate{
 		limit:    int64(max(o.Limits.InFlight, 0)),
 		adaptive: o.Adaptive,
 		full:     ErrServiceFull.of(o.Name, ""),
 		shed:     ErrShed.of(o.Name, ""),
 	}
+	g.refused.Init(refusedWindow)
+	return g
 }
+
+// refusedWindow is how far back refusals count as lately.
+const refusedWindow = 10 * time.Second
 
 // enter counts one lease in, or says why not.
 func (g *gate) enter() *Unavailable {

@@ -34,6 +34,8 @@ type Status struct {
 	Pending     int64 `json:"pending"`
 	// Adaptive is the learned limit; nil if there is none.
 	Adaptive *limiter.Status `json:"adaptive,omitempty"`
+	// Refused is how many leases the limits of the service have refused in the last ten seconds.
+	Refused uint64 `json:"refused"`
 
 	Budget BudgetStatus `json:"budget"`
 	// Endpoints are by ID, then the fallback instances, then the retired that have leases.
@@ -125,6 +127,9 @@ func (s *Service) Status() Status {
 		status.Cause, status.Unavailable = u.Cause, u.Error()
 	}
 	status.Connections, status.Pending = s.connections.open.Load(), s.connections.pending.Load()
+	if s.gate != nil {
+		status.Refused = s.gate.refused.Sum(s.clock.elapsed())
+	}
 	if s.options.Adaptive != nil {
 		adaptive := s.options.Adaptive.Status()
 		status.Adaptive = &adaptive
