@@ -218,6 +218,9 @@ func (s *Service) applyTrip(t *trip) {
 			Why: fmt.Sprintf("it answered with status %d and asked to be left alone for %v", t.status, t.paused.Round(time.Millisecond))})
 		return
 	}
+	if t.to == breaker.Closed {
+		e.pardon()
+	}
 	open := t.readyAt.Sub(t.at).Round(time.Millisecond)
 	switch {
 	case t.to == breaker.HalfOpen:

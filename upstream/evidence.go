@@ -23,7 +23,7 @@ type ErrorNote struct {
 }
 
 // errorNotes are the last failures of an endpoint, newest first. Any thread may add; a
-// failure that is like the newest note only counts there.
+// failure that is like the newest note, but for the numbers in its text, only counts there.
 type errorNotes struct{ newest atomic.Pointer[errorNote] }
 
 type errorNote struct {
@@ -47,7 +47,7 @@ func (n *errorNotes) add(now time.Time, r Result) {
 	}
 	for {
 		newest := n.newest.Load()
-		if newest != nil && newest.outcome == r.Outcome && newest.status == r.Status && newest.err == text {
+		if newest != nil && newest.outcome == r.Outcome && newest.status == r.Status && alike(newest.err, text) {
 			newest.count.Add(1)
 			newest.last.Store(now.UnixNano())
 			return
@@ -65,6 +65,28 @@ func (n *errorNotes) add(now time.Time, r Result) {
 		}
 	}
 }
+
+// alike tells whether two texts differ at most in their numbers: ports, addresses and how
+// long something took must not make each failure one of its own.
+func alike(a, b string) bool {
+	if a == b {
+		return true
+	}
+	for a != "" && b != "" {
+		if restA, restB := afterNumber(a), afterNumber(b); restA != a && restB != b {
+			a, b = restA, restB
+			continue
+		}
+		if a[0] != b[0] {
+			return false
+		}
+		a, b = a[1:], b[1:]
+	}
+	return a == b
+}
+
+// afterNumber returns s without the number, or the address in digits, that it begins with.
+func afterNumber(s string) string { return strings.TrimLeft(s, "0123456789.") }
 
 // copied returns a copy of the newest n notes, which lets go of all older ones.
 func (e *errorNote) copied(n int) *errorNote {

@@ -38,6 +38,33 @@ func TestErrorNotesCoalesce(t *testing.T) {
 	}
 }
 
+func TestErrorsThatDifferInNumbersAreAlike(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true},
+		{"x", "", false},
+		{"x", "x1", false},
+		{"no answer within 1.001s", "no answer within 2s", true},
+		{"read 10.0.0.1:4711->10.0.0.2:80: reset", "read 10.0.0.1:815->10.0.0.2:80: reset", true},
+		{"connect: refused", "connect: timed out", false},
+		{"x1y", "xy", false},
+		{"code 7 of a", "code 8 of b", false},
+	} {
+		if alike(c.a, c.b) != c.want || alike(c.b, c.a) != c.want {
+			t.Errorf("%q and %q are alike: %v", c.a, c.b, !c.want)
+		}
+	}
+	var n errorNotes
+	for i := range 3 {
+		n.add(time.Unix(int64(i), 0), Result{Outcome: TimedOut, Err: fmt.Errorf("no answer within %d ms", 100+i)})
+	}
+	if got := n.list(); len(got) != 1 || got[0].Count != 3 || got[0].What != "timed out: no answer within 100 ms" || got[0].Last.Unix() != 2 {
+		t.Errorf("notes %+v", got)
+	}
+}
+
 func (n *errorNotes) kept() (notes int) {
 	for e := n.newest.Load(); e != nil; e = e.older {
 		notes++

@@ -158,6 +158,21 @@ func TestExplainBudgetAndOverload(t *testing.T) {
 	})
 }
 
+func TestExplainRefusals(t *testing.T) {
+	play(t, func(o *Options) { o.Limits.InFlight = 1 }, func(st *stage) {
+		st.reports("a")
+		const sound = "1 of 1 endpoints take their share of the traffic"
+		held := st.acquires("a")
+		st.saysOfItself(sound) // full, but nobody was refused
+		st.refuses(ErrServiceFull)
+		st.refuses(ErrServiceFull)
+		held.Release()
+		st.saysOfItself(sound + "; overloaded: 2 requests were refused in the last 10s by limit.max_in_flight")
+		time.Sleep(10 * time.Second)
+		st.saysOfItself(sound)
+	})
+}
+
 func TestSharesAddUp(t *testing.T) {
 	play(t, nil, func(st *stage) {
 		st.reports("a", "b", "c")

@@ -3,6 +3,8 @@ package upstream
 import (
 	"math/rand/v2"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -36,6 +38,32 @@ func TestHoldReads(t *testing.T) {
 	h.startRamp(0) // a Moment may be 0, which stands for none
 	if _, share := h.read(1, ramping); share != leastRamp {
 		t.Errorf("share %v", share)
+	}
+}
+
+// The longest of the pauses that many threads report stands, beside the slow start.
+func TestHoldOfManyThreads(t *testing.T) {
+	var h hold
+	var first atomic.Int64
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				if h.pause(ticks(0), time.Duration(1+(g*i)%50)*time.Second) {
+					first.Add(1)
+				}
+				h.read(ticks(0), time.Minute)
+				if i == 500 {
+					h.startRamp(ticks(0))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	pause, share := h.read(ticks(0), time.Minute)
+	near(t, "pause", pause, 50*time.Second)
+	if share != leastRamp || first.Load() != 1 {
+		t.Errorf("share %v, %d pauses were new", share, first.Load())
 	}
 }
 

@@ -19,6 +19,7 @@ func TestSourceAndHealthCheckTogether(t *testing.T) {
 		st.reports("a", "b", "c", "d", "e")
 		st.ails(errIll, st.endpoint("b").Address(), st.endpoint("d").Address())
 		time.Sleep(5 * time.Second)
+		st.wantUsable("a c e")
 		st.events = nil
 		st.reports("a", "b", "e")
 		st.wantUsable("a c e")

@@ -15,8 +15,8 @@ import (
 )
 
 // A Service is a named upstream: its endpoints and what is decided about them. Apart from
-// OnEvent and Run, its methods may be called from any number of goroutines at any time,
-// also before and after Run.
+// OnEvent, Run and Step, its methods may be called from any number of goroutines at any
+// time, also before and after Run.
 type Service struct {
 	options Options
 	log     *zap.Logger

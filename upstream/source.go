@@ -258,6 +258,7 @@ func (s *Service) applyVerdict(v verdict) {
 		e.cleared.Store(e.breaker.State() != breaker.Closed)
 		e.breaker.Reset()
 		e.failing.forget()
+		e.pardon()
 		if s.options.SlowStart > 0 {
 			e.hold.startRamp(s.clock.moment())
 		}

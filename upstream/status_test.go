@@ -46,7 +46,12 @@ func TestStatusAsJSON(t *testing.T) {
 			`"connect_failures":3`, `"successes":2`, `"attempts":3`,
 			`"latency_seconds":0.001`, `"measured":true`, `"breaker":"open"`,
 			`"what":"discovered","why":"the source reports it"`, `"what":"source failed"`,
-			`"budget":{`,
+			`"budget":{`, `"verdict":"1 of 2 endpoints take their share of the traffic; 1 ejected, 1 may be"`,
+			`"verdict":"ejected for another `, `"verdict":"takes its share of the traffic"`, `"used":true`, `"used":false`,
+			`"window_attempts":3,"window_failures":3,"share":0.6,"failure_share":0.`, `"ramp":1,"ready_at":"2000-01-01T00:00:0`,
+			`"last_latency_seconds":0.001`, `"errors":[{"what":"connect failed","count":3,"first":"2000-01-01T00:00:02Z","last":"2000-01-01T00:00:02Z"}]`,
+			`"what":"ejected","why":"3 failures in a row, the last: connect failed; out for `,
+			`"attempts":3,"failures":3,"last_error":"connect failed"`, `"connections":0,"pending":0`,
 		} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the status lacks %s:\n%s", want, text)

@@ -8,8 +8,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// compareEvery is how often the endpoints of a service are compared, while it has traffic.
-const compareEvery = time.Second
+// compareEvery is how often the endpoints of a service are compared, while it has traffic, and
+// restEvery how often it is looked whether there is any.
+const (
+	compareEvery = time.Second
+	restEvery    = 2 * time.Second
+)
 
 const (
 	// An endpoint is slow from slowFrom times the median latency on, and by slowMargin at
@@ -30,9 +34,9 @@ const (
 	failing
 )
 
-// A comparison is when endpoints were last compared, and after how many outcomes.
+// A comparison is when endpoints are compared next, and after how many outcomes they were.
 type comparison struct {
-	at       time.Time
+	next     time.Time
 	outcomes uint64
 }
 
@@ -51,22 +55,22 @@ func (s *Service) compare(now time.Time) time.Time {
 	if len(usable) == 0 {
 		return time.Time{}
 	}
-	if next := s.compared.at.Add(compareEvery); next.After(now) {
-		return next
+	if s.compared.next.After(now) {
+		return s.compared.next
 	}
-	s.compared.at = now
+	s.compared.next = now.Add(restEvery)
 	var outcomes uint64
 	for _, e := range usable {
 		outcomes += e.decided()
 	}
 	if outcomes != s.compared.outcomes {
-		s.compared.outcomes = outcomes
+		s.compared.outcomes, s.compared.next = outcomes, now.Add(compareEvery)
 		median := medianLatency(usable)
 		for _, e := range usable {
 			s.applyTemper(e, now, median)
 		}
 	}
-	return now.Add(compareEvery)
+	return s.compared.next
 }
 
 // medianLatency is the lower median of what the endpoints were last measured to take, 0 if
@@ -105,6 +109,10 @@ func lags(latency, median time.Duration, was bool) bool {
 	}
 	return median > 0 && float64(latency) >= times*float64(median) && latency >= median+slowMargin
 }
+
+// pardon ends the verdict that e fails, because it has been seen to work: what said so is a
+// verdict of its own.
+func (e *Endpoint) pardon() { e.temper.CompareAndSwap(uint32(failing), uint32(even)) }
 
 // applyTemper compares one endpoint, if there is anything new about it: time alone makes it
 // neither better nor worse.

@@ -144,6 +144,40 @@ func TestFailingAndEvenAgain(t *testing.T) {
 	})
 }
 
+// That a failing endpoint has been seen to work is said once, by what has seen it.
+func TestOneThatRecoversIsNoLongerFailing(t *testing.T) {
+	play(t, withChecks, func(st *stage) {
+		st.reports("a", "b", "c")
+		time.Sleep(time.Second)
+		fails := func() {
+			st.answers(time.Millisecond, 5, "a", "b", "c")
+			st.attempt("a", ServerError, 2)
+			st.answers(time.Millisecond, 1, "a")
+			st.calm(2 * time.Second)
+			if temper(st.endpoint("a").temper.Load()) != failing {
+				t.Fatal("it does not fail")
+			}
+		}
+		fails()
+		st.attempt("a", ServerError, 3)
+		st.ready("a")
+		probe := st.acquires("a")
+		probe.Report(Result{Outcome: Success, Latency: time.Millisecond})
+		probe.Release()
+		st.calm(2 * time.Second)
+		st.says("a", "takes its share of the traffic")
+		st.wantTempers("a", "failing")
+
+		st.calm(15 * time.Second)
+		fails()
+		st.falls(errIll, "a")
+		st.calm(15 * time.Second)
+		st.falls(nil, "a")
+		st.says("a", "takes its share of the traffic")
+		st.wantTempers("a", "failing, failing")
+	})
+}
+
 // An instance that fails for good and gets a request now and then: one verdict, not one for
 // each.
 func TestFailingForGoodIsOneVerdict(t *testing.T) {
