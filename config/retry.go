@@ -8,7 +8,7 @@ type Retry struct {
 	// On holds "connect", "reset", "timeout" and three-digit statuses.
 	On      []string      `key:"on" default:"connect,reset,timeout,502,503,504" check:"retry" later:"refused-stream|unavailable|resource-exhausted|deadline-exceeded|internal|aborted|unknown" doc:"timeout: per_try ran out; any of 500 to 599"`
 	PerTry  time.Duration `key:"per_try" default:"0s" doc:"how long one try may wait for the response head; 0s: as long as the request"`
-	Stalled time.Duration `key:"stalled" default:"1s" doc:"a try is given up for another endpoint when its own has sent nothing to anyone for this long, and others have; 0s: off"`
+	Stalled time.Duration `key:"stalled" default:"1s" doc:"a second copy goes elsewhere when the endpoint has sent nothing to anyone for this long, and the others were not silent too; 0s: off"`
 	// Backoff is at most BackoffMax: of the two a default gives way to what was set.
 	Backoff       time.Duration `key:"backoff" default:"25ms" doc:"the longest wait before the first retry; doubles with each further one, with full jitter; 0s: none"`
 	BackoffMax    time.Duration `key:"backoff_max" default:"250ms" doc:"the longest wait before any retry"`

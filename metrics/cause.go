@@ -20,7 +20,7 @@ const (
 	CauseReset                        // the endpoint broke the connection before its answer was complete
 	CauseIdleRace                     // the endpoint closed an idle connection as a request that must not be repeated was sent
 	CauseTimeout                      // the endpoint did not answer in time
-	CauseStalled                      // the endpoint has sent nothing to anyone for retry.stalled, others have
+	CauseStalled                      // the endpoint has sent nothing to anyone for retry.stalled
 	CauseBadResponse                  // what the endpoint answered is not HTTP
 	CauseBadRequest                   // what the client sent is not HTTP, or not allowed
 	CauseTooLarge                     // the client's header is larger than allowed
@@ -110,7 +110,7 @@ const (
 	RetryConnect                    // the connection could not be made
 	RetryReset                      // it broke before the first byte of an answer
 	RetryTimeout                    // retry.per_try ran out
-	RetryStalled                    // the endpoint has sent nothing to anyone for retry.stalled, others have
+	RetryStalled                    // the endpoint has sent nothing to anyone for retry.stalled
 	Retry502                        // the endpoint answered 502
 	Retry503                        // … 503
 	Retry504                        // … 504

@@ -59,21 +59,21 @@ func ticks(d time.Duration) Moment { return 1000 + momentOf(d) }
 func TestFailureShareMovesByOutcome(t *testing.T) {
 	var f failureShare
 	at := ticks(0)
-	f.observe(at, false)
+	f.succeed(at)
 	if f.word.Load() != 0 {
 		t.Error("a success of one that has not failed is written down")
 	}
 	want := 0.0
 	for range 100 {
-		f.observe(at, true)
+		f.fail(at, 0, 1)
 		want = min(want+(failureStep+failureMore*want)*(1-want), failureMost)
 		closeTo(t, "after a failure", f.read(at), readable(want))
 	}
 	closeTo(t, "after many", f.read(at), failureMost)
-	f.observe(at, false)
+	f.succeed(at)
 	closeTo(t, "after a success", f.read(at), failureMost*(1-successStep))
 	for range 30 {
-		f.observe(at, false)
+		f.succeed(at)
 	}
 	if f.word.Load() != 0 {
 		t.Errorf("%v is left after 31 successes", f.read(at))
@@ -85,12 +85,12 @@ func TestFailureShareMovesByOutcome(t *testing.T) {
 func TestOneFailureIsNoneAFewAreARule(t *testing.T) {
 	var f failureShare
 	dearer := func() float64 { return price(float64(10*time.Millisecond), f.read(ticks(0))) / 10e6 }
-	f.observe(ticks(0), true)
+	f.fail(ticks(0), 0, 1)
 	if got := dearer(); got > 4 || f.word.Load() == 0 {
 		t.Errorf("after one failure it costs %v times as much", got)
 	}
 	for range 4 {
-		f.observe(ticks(0), true)
+		f.fail(ticks(0), 0, 1)
 	}
 	if got := dearer(); got < 50 {
 		t.Errorf("after five it costs %v times as much", got)
@@ -100,7 +100,7 @@ func TestOneFailureIsNoneAFewAreARule(t *testing.T) {
 func TestFailuresAreForgottenWithinSeconds(t *testing.T) {
 	var f failureShare
 	for range 100 {
-		f.observe(ticks(0), true)
+		f.fail(ticks(0), 0, 1)
 	}
 	left := func(d time.Duration) float64 {
 		return readable(failureMost * math.Exp(-float64(d)/float64(failureDecay)))
@@ -109,14 +109,14 @@ func TestFailuresAreForgottenWithinSeconds(t *testing.T) {
 		closeTo(t, "after "+d.String(), f.read(ticks(d)), left(d))
 	}
 	const later = 2 * time.Second
-	f.observe(ticks(later), true)
+	f.fail(ticks(later), 0, 1)
 	was := left(later)
 	closeTo(t, "a failure after 2 s", f.read(ticks(later)), was+(failureStep+failureMore*was)*(1-was))
-	f.observe(ticks(time.Minute), false)
+	f.succeed(ticks(time.Minute))
 	if f.word.Load() != 0 {
 		t.Error("a minute later it is still written down")
 	}
-	f.observe(ticks(0), true)
+	f.fail(ticks(0), 0, 1)
 	f.forget()
 	if f.read(ticks(0)) != 0 {
 		t.Error("not forgotten")
@@ -130,7 +130,11 @@ func TestFailureShareOfManyThreads(t *testing.T) {
 		for g := range 8 {
 			wg.Go(func() {
 				for i := range 1000 {
-					f.observe(ticks(time.Duration(g+i)*time.Microsecond), fails(i))
+					if at := ticks(time.Duration(g+i) * time.Microsecond); fails(i) {
+						f.fail(at, 0, 1)
+					} else {
+						f.succeed(at)
+					}
 					if share := f.read(ticks(0)); share < 0 || share > failureMost*1.0001 {
 						t.Errorf("share %v", share)
 						return
@@ -179,6 +183,41 @@ func TestFailingFastDoesNotLookFast(t *testing.T) {
 		st.attempt("a", Canceled, 5)
 		if a.failing.word.Load() != before {
 			t.Error("cancels count")
+		}
+	})
+}
+
+func TestAFailureAfterNothingSaysMore(t *testing.T) {
+	after := func(gap time.Duration, weight int) *failureShare {
+		f := new(failureShare)
+		f.fail(ticks(0), gap, weight)
+		return f
+	}
+	dense, sparse := after(20*time.Millisecond, 1), after(5*time.Second, failureHeavy)
+	if d, s := dense.read(ticks(0)), sparse.read(ticks(0)); d != 0 || s < .9 {
+		t.Errorf("one in fifty a second: %v, one in five seconds: %v", d, s)
+	}
+	// It is remembered for as long as it takes to come round again.
+	if s := sparse.read(ticks(10 * time.Second)); s < .3 {
+		t.Errorf("10 s later: %v", s)
+	}
+	// But no longer than failureKeep, and a success brings that back.
+	rare := after(time.Hour, failureHeavy)
+	closeTo(t, "20 s after a failure an hour after the last outcome", rare.read(ticks(failureKeep)), failureMost/math.E)
+	rare.succeed(ticks(0))
+	closeTo(t, "after a success", rare.read(ticks(failureDecay)), failureMost*(1-successStep)/math.E)
+}
+
+func TestAFailureThatTookLongSaysMore(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.reports("a", "b")
+		for _, id := range []string{"a", "b"} {
+			st.report(id, Result{Outcome: Success, Latency: 5 * time.Millisecond})
+		}
+		st.report("a", Result{Outcome: ServerError, Latency: time.Millisecond})
+		st.report("b", Result{Outcome: TimedOut, Latency: time.Second})
+		if a, b := st.endpoint("a").FailureShare(), st.endpoint("b").FailureShare(); a != 0 || b < .9 {
+			t.Errorf("an error at once counts %v, a second of waiting %v", a, b)
 		}
 	})
 }

@@ -158,7 +158,7 @@ func (l *Lease) Break(r Result) {
 	at := l.service.clock.elapsed()
 	e.outcomes[r.Outcome].Add(1)
 	e.errors.add(l.service.clock.now(), r)
-	e.failing.observe(momentOf(at), true)
+	e.fail(momentOf(at), 0)
 	// The permit has been used up; another one says whether the breaker still listens. A
 	// probe is not taken for it, since that would be one that nobody has waited for.
 	if e.breaker.State() != breaker.Closed {
@@ -197,19 +197,18 @@ func (e *Endpoint) observe(r Result, now Moment, probe bool) {
 	}
 	switch {
 	case r.Outcome.Failure():
-		e.failing.observe(now, true)
-		e.latency.touch(now)
+		e.fail(now, r.Latency)
 	case r.Outcome == Success && probe:
 		// It comes back with a clean record. With what its failures cost still on it, no
 		// picker that looks at latencies would choose it for long.
 		e.failing.forget()
-		if r.Latency > 0 {
+		if r.Latency > 0 && r.Latency <= FirstGuess {
 			e.latency.set(now, r.Latency)
 		} else {
-			e.latency.forget()
+			e.latency.forget() // it may have waited for a process to go on
 		}
 	case r.Outcome == Success:
-		e.failing.observe(now, false)
+		e.failing.succeed(now)
 		if r.Latency > 0 {
 			e.latency.observe(now, r.Latency)
 		}

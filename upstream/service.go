@@ -25,8 +25,9 @@ type Service struct {
 	// What the data path reads.
 	snapshot    atomic.Pointer[Snapshot]
 	clock       clock
-	gate        *gate     // nil unless the service's leases are counted
-	avoidLists  sync.Pool // of *avoidList
+	gate        *gate        // nil unless the service's leases are counted
+	fairGap     atomic.Int64 // how long an endpoint waits for its turn, in ns; 0: not known
+	avoidLists  sync.Pool    // of *avoidList
 	refusals    refusals
 	connections connections
 

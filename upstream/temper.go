@@ -37,6 +37,7 @@ const (
 // A comparison is when endpoints are compared next, and after how many outcomes they were.
 type comparison struct {
 	next     time.Time
+	last     time.Time // … and when there were outcomes last
 	outcomes uint64
 }
 
@@ -64,6 +65,11 @@ func (s *Service) compare(now time.Time) time.Time {
 		outcomes += e.decided()
 	}
 	if outcomes != s.compared.outcomes {
+		// Fewer than before is another set of endpoints.
+		if outcomes > s.compared.outcomes {
+			s.measureGap(now.Sub(s.compared.last), outcomes-s.compared.outcomes, len(usable))
+		}
+		s.compared.last = now
 		s.compared.outcomes, s.compared.next = outcomes, now.Add(compareEvery)
 		median := medianLatency(usable)
 		for _, e := range usable {
@@ -71,6 +77,19 @@ func (s *Service) compare(now time.Time) time.Time {
 		}
 	}
 	return s.compared.next
+}
+
+// measureGap takes in that so many outcomes have come in a time from so many endpoints: how long
+// each would wait for its turn if all got the same.
+func (s *Service) measureGap(in time.Duration, outcomes uint64, endpoints int) {
+	if in <= 0 || in > time.Minute {
+		return
+	}
+	gap := int64(in) / int64(outcomes) * int64(endpoints)
+	if was := s.fairGap.Load(); was > 0 {
+		gap = (was + gap) / 2
+	}
+	s.fairGap.Store(gap)
 }
 
 // medianLatency is the lower median of what the endpoints were last measured to take, 0 if

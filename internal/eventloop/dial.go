@@ -124,9 +124,12 @@ func (l *Loop) StartDial(to netip.AddrPort) (*Conn, error) {
 }
 
 // Established tells how the handshake of a connection of StartDial stands: false and no error
-// while it lasts.
+// while it lasts. The write deadline bounds it, as it bounds what waits for Writable: then the
+// error is os.ErrDeadlineExceeded.
 func (c *Conn) Established() (bool, error) {
 	switch {
+	case c.fd < 0:
+		return false, net.ErrClosed
 	case c.err != nil:
 		return false, c.err
 	case c.ready&Broken != 0:
@@ -134,8 +137,10 @@ func (c *Conn) Established() (bool, error) {
 			return false, err
 		}
 		return false, os.NewSyscallError("connect", syscall.ECONNRESET)
-	case c.ready&Writable == 0:
+	case c.ready&(Writable|writeLate) == 0:
 		return false, nil
+	case c.ready&Writable == 0:
+		return false, os.ErrDeadlineExceeded
 	case c.selfConnected():
 		return false, os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -77,12 +78,12 @@ func (x *exchange) judgement(took time.Duration) upstream.Result {
 
 // retryAfter is for how long the endpoint wants to be left alone (RFC 9110 §10.2.3), 0 if it
 // has not said.
-func (x *exchange) retryAfter() time.Duration {
-	if !x.resp.Seen.Has(h1.KindRetryAfter) {
+func (t *try) retryAfter() time.Duration {
+	if !t.resp.Seen.Has(h1.KindRetryAfter) {
 		return 0
 	}
-	value := string(x.resp.Get(h1.KindRetryAfter))
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	value := string(t.resp.Get(h1.KindRetryAfter))
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	for _, form := range [...]string{http.TimeFormat, time.RFC850, time.ANSIC} { // RFC 9110 §5.6.7

@@ -35,7 +35,9 @@ func (x *exchange) converse() *failure {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded) && out == finished && x.look():
 		case x.replaceable(err):
-			x.adopt(x.unheard(err))
+			if f := x.handOver(x.unheard(err)); f != nil {
+				return f
+			}
 		default:
 			return x.unheard(err)
 		}
@@ -55,20 +57,26 @@ func (x *exchange) converse() *failure {
 
 // expect sets the time that the endpoint has for the head of its response.
 func (x *exchange) expect() {
-	d, now := x.patience(), x.shard.loop.Now()
-	if x.expires = 0; d > 0 {
-		x.expires = now + d
-	}
-	x.up.conn.SetReadTimeout(x.nextLook(now))
-}
-
-// patience is how long the endpoint has from the request's end to the response's head: all
-// tries together RequestTimeout, this one PerTry.
-func (x *exchange) patience() time.Duration {
-	p, now := x.shard.proxy, x.shard.loop.Now()
+	now := x.shard.loop.Now()
 	if x.req.Body.Kind != h1.NoBody {
 		x.waited = now
 	}
+	x.setExpiry(&x.try, now)
+	x.up.conn.SetReadTimeout(x.nextLook(now))
+}
+
+// setExpiry sets when the time of a try is over that has just been sent.
+func (x *exchange) setExpiry(t *try, now time.Duration) {
+	t.expires = 0
+	if d := x.patience(now); d > 0 {
+		t.expires = now + d
+	}
+}
+
+// patience is how long an endpoint has from the request's end to the response's head: all
+// tries together RequestTimeout, this one PerTry.
+func (x *exchange) patience(now time.Duration) time.Duration {
+	p := x.shard.proxy
 	if x.asked == 0 {
 		x.asked = now
 	}
@@ -83,12 +91,16 @@ func (x *exchange) patience() time.Duration {
 }
 
 // late reports whether there is no time left for another try.
-func (x *exchange) late() bool {
-	if x.deadline > 0 && x.shard.loop.Now() >= x.deadline {
+func (x *exchange) late() bool { return x.outlasts(0) }
+
+// outlasts reports whether no time would be left for another try after a wait.
+func (x *exchange) outlasts(wait time.Duration) bool {
+	at := x.shard.loop.Now() + wait
+	if x.deadline > 0 && at >= x.deadline {
 		return true
 	}
 	limit := x.shard.proxy.RequestTimeout
-	return limit > 0 && x.asked > 0 && x.shard.loop.Now()-x.asked >= limit
+	return limit > 0 && x.asked > 0 && at-x.asked >= limit
 }
 
 // interim passes a 1xx response on, to clients that know such.

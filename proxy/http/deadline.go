@@ -11,26 +11,41 @@ import (
 // one of H M S m u n.
 const grpcTimeout = "grpc-timeout"
 
+// A waitForm is how a client says how long it will wait. What is left of the time is passed
+// on in the same form.
+type waitForm uint8
+
+const (
+	waitPlain waitForm = iota // milliseconds, 1500
+	waitUnit                  // a number with a unit, 1.5s
+	waitGRPC                  // 1500m
+)
+
+// maxWait is the longest time that is taken for one. Somebody who says more means something
+// else.
+const maxWait = 365 * 24 * time.Hour
+
 // parseTimeout reads how long a client will wait: milliseconds as a plain number, a number
 // with a unit such as 1.5s, or in a field grpc-timeout what gRPC defines. What is none of
 // these is not for us.
-func parseTimeout(name string, value []byte) (time.Duration, bool) {
-	text := strings.TrimSpace(string(value))
+func parseTimeout(name string, value []byte) (time.Duration, waitForm, bool) {
 	if strings.EqualFold(name, grpcTimeout) {
-		return parseGRPCTimeout(text)
+		d, ok := parseGRPCTimeout(value)
+		return d, waitGRPC, ok && d <= maxWait
 	}
-	if ms, err := strconv.ParseUint(text, 10, 40); err == nil {
-		return time.Duration(ms) * time.Millisecond, true
+	if ms, err := strconv.ParseUint(string(value), 10, 40); err == nil {
+		d := time.Duration(ms) * time.Millisecond
+		return d, waitPlain, d <= maxWait
 	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d >= 0
+	d, err := time.ParseDuration(string(value))
+	return d, waitUnit, err == nil && d >= 0 && d <= maxWait
 }
 
-func parseGRPCTimeout(text string) (time.Duration, bool) {
+func parseGRPCTimeout(text []byte) (time.Duration, bool) {
 	if len(text) < 2 || len(text) > 9 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(text[:len(text)-1], 10, 32)
+	n, err := strconv.ParseUint(string(text[:len(text)-1]), 10, 32)
 	if err != nil {
 		return 0, false
 	}
@@ -69,15 +84,16 @@ func (x *exchange) takeDeadline() {
 	if i < 0 {
 		return
 	}
-	d, ok := parseTimeout(name, x.req.Value(i))
-	if !ok || d > time.Hour*24*365 {
+	d, form, ok := parseTimeout(name, x.req.Value(i))
+	if !ok {
 		return
 	}
-	x.req.Omit(i)
-	x.deadline = x.started + d
-	if x.deadline == 0 {
-		x.deadline = 1
+	for ; i < len(x.req.Fields); i++ { // a second one would contradict what is sent on
+		if strings.EqualFold(string(x.req.Name(i)), name) {
+			x.req.Omit(i)
+		}
 	}
+	x.deadline, x.waitForm = max(x.started+d, 1), form // 0 would be none
 }
 
 // appendDeadline tells the endpoint how much of the client's time is left.
@@ -85,16 +101,27 @@ func (x *exchange) appendDeadline(out []byte) []byte {
 	if x.deadline == 0 {
 		return out
 	}
-	name := x.shard.proxy.TimeoutHeader
-	ms := max((x.deadline-x.shard.loop.Now())/time.Millisecond, 1)
-	out = append(append(out, name...), ": "...)
-	if strings.EqualFold(name, grpcTimeout) {
-		if ms > 99_999_999 { // eight digits
-			return append(strconv.AppendInt(out, int64(ms/1000), 10), "S\r\n"...)
-		}
-		return append(strconv.AppendInt(out, int64(ms), 10), "m\r\n"...)
+	left := max(x.deadline-x.shard.loop.Now(), time.Microsecond)
+	out = append(append(out, x.shard.proxy.TimeoutHeader...), ": "...)
+	return append(appendWait(out, left, x.waitForm), "\r\n"...)
+}
+
+// appendWait writes a time in a form, rounded down, but for less than the form can say.
+func appendWait(out []byte, left time.Duration, form waitForm) []byte {
+	ms, us := int64(left/time.Millisecond), int64(left/time.Microsecond)
+	switch {
+	case form == waitPlain:
+		return strconv.AppendInt(out, max(ms, 1), 10)
+	case ms == 0 && form == waitUnit:
+		return append(strconv.AppendInt(out, us, 10), "us"...)
+	case ms == 0:
+		return append(strconv.AppendInt(out, us, 10), 'u')
+	case form == waitUnit:
+		return append(strconv.AppendInt(out, ms, 10), "ms"...)
+	case ms > 99_999_999: // eight digits
+		return append(strconv.AppendInt(out, ms/1000, 10), 'S')
 	}
-	return append(strconv.AppendInt(out, int64(ms), 10), "\r\n"...)
+	return append(strconv.AppendInt(out, ms, 10), 'm')
 }
 
 // within is limit, or what is left of the client's time if that is less; 0 is no bound.
@@ -102,7 +129,7 @@ func (x *exchange) within(limit time.Duration) time.Duration {
 	if x.deadline == 0 {
 		return limit
 	}
-	left := max(x.deadline-x.shard.loop.Now(), time.Millisecond)
+	left := max(x.deadline-x.shard.loop.Now(), 1) // 0 would be no bound at all
 	if limit <= 0 || left < limit {
 		return left
 	}

@@ -36,6 +36,7 @@ type exchange struct {
 	size     int    // of its head
 	first    int    // where its body begins in in
 	reqHead  []byte // to send on
+	untimed  int    // of reqHead, without what each try adds: see endHead
 	out      flow   // the request to the endpoint
 
 	key   upstream.PickKey
@@ -47,7 +48,6 @@ type exchange struct {
 
 	bounded eventloop.Events // what there are deadlines for on conn
 
-	previous *failure // of the attempt before
 	attempts int
 	fresh    bool // do not take connections from the pool any more
 	probed   bool // the client has been asked whether it is still there
@@ -62,7 +62,7 @@ type exchange struct {
 	started  time.Duration // when its head was complete
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
 	deadline time.Duration // until when the client waits, as it has said, 0: it has not
-	expires  time.Duration // when this attempt's time is over, 0: never
+	waitForm waitForm      // … and how it has said so
 
 	firstByte time.Duration // from started to the head of the response, 0: none came
 }
@@ -80,6 +80,9 @@ func (x *exchange) begin(c *client, t *eventloop.Task) {
 func (x *exchange) end() {
 	if !x.sound {
 		x.in, x.ub = nil, nil
+		if x.second != nil {
+			x.second.ub = nil
+		}
 		x.abandon()
 	}
 	x.letGo()
@@ -178,12 +181,11 @@ func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
 	x.hedged, x.rescued = false, false
-	x.attempts, x.status, x.uw, x.asked = 0, 0, 0, 0
+	x.attempts, x.status, x.uw, x.asked, x.deadline = 0, 0, 0, 0, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
 	x.out.reset()
 	x.back.reset()
-	x.previous = nil
 }
 
 // readHead reads up to the end of a request's head. The failure's status is 0 if nobody is
@@ -251,7 +253,13 @@ func (x *exchange) forward() {
 	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
 	x.takeDeadline()
 	x.reqHead = x.appendRequest(x.reqHead[:0])
+	x.untimed = len(x.reqHead)
+	if x.late() {
+		x.fail(&failure{cause: metrics.CauseTimeout, status: http.StatusGatewayTimeout, text: "nothing was sent", err: errNoTime})
+		return
+	}
 	for {
+		x.endHead()
 		f := x.attempt()
 		if f == nil {
 			return
@@ -262,9 +270,6 @@ func (x *exchange) forward() {
 			return
 		}
 		x.letGo()
-		if x.deadline > 0 {
-			x.reqHead = x.appendRequest(x.reqHead[:0])
-		}
 	}
 }
 
@@ -293,6 +298,7 @@ func (x *exchange) attempt() *failure {
 // relay moves the response, and what is left of the request, to their ends.
 func (x *exchange) relay() *failure {
 	for {
+		seen := x.back.body.Seen()
 		back := x.back.step()
 		switch back {
 		case failedRead:
@@ -303,7 +309,9 @@ func (x *exchange) relay() *failure {
 			x.finish()
 			return nil
 		}
-		x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now())
+		if x.back.body.Seen() > seen {
+			x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now(), x.shard.proxy.Retry.Stalled)
+		}
 		out := finished
 		if x.out.err == nil && (!x.out.body.Done() || x.out.pending()) {
 			if out = x.out.step(); out == failedRead {
@@ -321,19 +329,24 @@ func (x *exchange) finish() {
 	clean := x.resp.KeepAlive && x.out.err == nil && x.out.body.Done() && !x.out.pending() &&
 		x.back.next == x.back.end && x.resp.Body.Kind != h1.UntilClose
 	if clean {
-		if x.resp.Seen.Has(h1.KindKeepAlive) {
-			if seconds, ok := x.resp.KeepAliveTimeout(); ok {
-				x.up.pool.limit.name(seconds)
-			}
-		}
 		x.lease.Release()
-		x.bound(0, 0)
-		x.up.pool.put(x.up)
-		x.up = nil
+		x.giveBack()
 	}
 	if !x.out.body.Done() {
 		x.last = true
 	}
+}
+
+// giveBack puts the endpoint's connection back into the pool.
+func (x *exchange) giveBack() {
+	if x.resp.Seen.Has(h1.KindKeepAlive) {
+		if seconds, ok := x.resp.KeepAliveTimeout(); ok {
+			x.up.pool.limit.name(seconds)
+		}
+	}
+	x.bound(0, 0)
+	x.up.pool.put(x.up)
+	x.up = nil
 }
 
 // letGo ends what is left of an attempt.

@@ -29,6 +29,7 @@ type failure struct {
 	retry   metrics.RetryReason
 	same    bool          // there is no other endpoint to try
 	after   time.Duration // for which the endpoint has asked to be left alone
+	wait    time.Duration // before the next attempt, if there is one
 }
 
 // result is what the endpoint is told.
@@ -152,6 +153,9 @@ func (f *failure) unusable() bool {
 	return false
 }
 
+// errNoTime is the cause where the client's time was over before anything could be done.
+var errNoTime = errors.New("the client's own deadline has passed")
+
 // errClientGone is the cause where the loop has said so, and no call has failed.
 var errClientGone = errors.New("the client closed its connection")
 
@@ -182,6 +186,9 @@ func (x *exchange) fail(f *failure) {
 	out = append(appendNumber(out, "", status)[:len("HTTP/1.1 000")], ' ')
 	out = appendField(out, "", http.StatusText(status))
 	if bodied := status != http.StatusNoContent && status != http.StatusNotModified; bodied {
+		if status == http.StatusResetContent {
+			body = "" // RFC 9110 §15.3.6
+		}
 		out = appendField(out, "Content-Type: ", contentType)
 		out = appendNumber(out, "Content-Length: ", len(body))
 	} else {

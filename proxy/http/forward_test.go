@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"time"
 
 	"sidecar/metrics"
 	"sidecar/upstream"
@@ -61,7 +62,8 @@ func (s *shuttle) trade(t testing.TB) {
 var (
 	browserGet = lines("GET /orders/17?full=1 HTTP/1.1", "Host: orders.example", "User-Agent: wrk/4", "Accept: */*", "Cookie: a=b; c=d",
 		"Connection: keep-alive", "X-Forwarded-For: 10.0.0.1", "Accept-Encoding: gzip")
-	smallAnswer = lines("HTTP/1.1 200 OK", "Server: nginx", "Date: Fri, 20 Nov 2026 11:44:40 GMT", "Content-Type: text/plain",
+	impatientGet = lines("GET /orders/17 HTTP/1.1", "Host: orders.example", "X-Wait: 1h", "Cookie: a=b; c=d")
+	smallAnswer  = lines("HTTP/1.1 200 OK", "Server: nginx", "Date: Fri, 20 Nov 2026 11:44:40 GMT", "Content-Type: text/plain",
 		"Content-Length: 128", "Connection: keep-alive") + noise(128)
 	smallPost   = lines("POST /orders HTTP/1.1", "Host: orders.example", "Content-Length: 500") + noise(500)
 	chunkedPost = lines("POST /orders HTTP/1.1", "Host: orders.example", "Transfer-Encoding: chunked") + chunks(noise(5000), 1000)
@@ -71,6 +73,7 @@ var (
 
 var trades = []struct{ name, request, response string }{
 	{"get", browserGet, smallAnswer},
+	{"deadline", impatientGet, smallAnswer},
 	{"post", smallPost, smallAnswer},
 	{"chunked", chunkedPost, chunkedBack},
 	{"large", browserGet, largeAnswer},
@@ -80,6 +83,11 @@ var trades = []struct{ name, request, response string }{
 func allOn(o *Options) {
 	o.Forward = Forwarding{Proto: true, Host: true, Via: "sidecar"}
 	o.Retry.Status[3] = true
+	o.Retry.Backoff, o.Retry.BackoffMax, o.Retry.RetryAfterMax = time.Millisecond, time.Second, time.Second
+	o.Retry.Stalled = time.Minute
+	o.Hedge = Hedge{Percentile: 0.99, MinDelay: time.Minute, Budget: 0.1}
+	o.HashKey = HashKey{By: HashCookie, Name: "c", Hash: plain}
+	o.TimeoutHeader = "x-wait"
 }
 
 func TestNoAllocationPerRequest(t *testing.T) {

@@ -41,7 +41,7 @@ func (x *exchange) hash() uint64 {
 		b := addr.As16()
 		return k.Hash(b[:])
 	case HashPath:
-		value, _, _ = bytes.Cut(x.req.Target, []byte("?"))
+		value, _, _ = bytes.Cut(x.req.Path, []byte("?"))
 	case HashHeader:
 		value = x.field(k.Name)
 	case HashCookie:

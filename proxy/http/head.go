@@ -17,7 +17,8 @@ var (
 )
 
 // appendRequest writes the head to send on: what passes end to end as it came, then what
-// the sidecar adds, which nothing that a client names in Connection can take away.
+// the sidecar adds, which nothing that a client names in Connection can take away. Its end is
+// endHead's.
 func (x *exchange) appendRequest(out []byte) []byte {
 	r, o := &x.req, &x.shard.proxy.Forward
 	without := h1.KindSet(0)
@@ -77,8 +78,13 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	} else {
 		out = append(out, x.shard.proxy.via...)
 	}
-	out = x.appendDeadline(out)
-	return append(out, "\r\n"...)
+	return out
+}
+
+// endHead ends the head of a try with what is left of the client's time. What precedes that is
+// not made again: the request's own fields may be gone from memory by then.
+func (x *exchange) endHead() {
+	x.reqHead = append(x.appendDeadline(x.reqHead[:x.untimed]), "\r\n"...)
 }
 
 // appendForwardedFor adds the client's address at the end of one field, behind what came in

@@ -2,6 +2,7 @@ package http
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -166,7 +167,7 @@ func (k *link) established() (bool, error) {
 func (p *pool) dial(limit time.Duration) (*link, error) {
 	s := p.shard
 	if err := p.endpoint.BeginConnect(); err != nil {
-		p.beg()
+		p.beg(err)
 		return nil, err
 	}
 	var conn *eventloop.Conn
@@ -184,13 +185,15 @@ func (p *pool) dial(limit time.Duration) (*link, error) {
 	return &link{conn: conn, pool: p}, nil
 }
 
-// startDial is dial without waiting. A host name would have to be waited for.
+// startDial is dial without waiting. A host name would have to be waited for, and is not
+// dialled.
 func (p *pool) startDial() (*link, error) {
 	ap := p.endpoint.AddrPort()
 	if !ap.IsValid() {
 		return nil, errNoAddress
 	}
 	if err := p.endpoint.BeginConnect(); err != nil {
+		p.beg(err)
 		return nil, err
 	}
 	conn, err := p.shard.loop.StartDial(ap)
@@ -208,18 +211,28 @@ const begEvery = 10 * time.Millisecond
 
 // beg has every loop give up an idle connection: there may be no more than there are, and
 // those that this loop needs may lie idle with another one.
-func (p *pool) beg() {
+func (p *pool) beg(full error) {
+	// A text ends with that of its cause. That too many are being made is no reason: the idle
+	// ones are what spares making more.
+	service := strings.HasSuffix(full.Error(), upstream.ErrConnections.Error())
+	if !service && !strings.HasSuffix(full.Error(), upstream.ErrEndpointConnections.Error()) {
+		return
+	}
 	s := p.shard
 	if now := s.loop.Now(); p.begged == 0 || now-p.begged >= begEvery {
 		p.begged = now
-		s.proxy.group.Each(func(l *eventloop.Loop) { s.proxy.shards[l.Index()].giveUp(p.endpoint) })
+		s.proxy.group.Each(func(l *eventloop.Loop) { s.proxy.shards[l.Index()].giveUp(p.endpoint, service) })
 	}
 }
 
-// giveUp closes an idle connection to the endpoint, or else to any other one.
-func (s *shard) giveUp(e *upstream.Endpoint) {
+// giveUp closes an idle connection to the endpoint, or if there is none and any will do, to
+// another one.
+func (s *shard) giveUp(e *upstream.Endpoint, anyWillDo bool) {
 	if p := s.pools[e]; p != nil && p.top != nil {
 		p.drop()
+		return
+	}
+	if !anyWillDo {
 		return
 	}
 	for _, p := range s.pools {

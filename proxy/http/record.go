@@ -70,27 +70,39 @@ func (x *exchange) only(k h1.Kind) (value []byte) {
 	return value
 }
 
-// recordTry takes down one attempt.
-func (x *exchange) recordTry(outcome string, status int) {
-	e := x.lease.Endpoint()
+// outcomeSlower is the access log's word for a try that was given up because the other one had
+// been answered.
+const outcomeSlower = "slower"
+
+// recordTry takes down the first try's end.
+func (x *exchange) recordTry(outcome string, status int) { x.recordEnd(&x.try, outcome, status) }
+
+// recordEnd takes down one attempt.
+func (x *exchange) recordEnd(t *try, outcome string, status int) {
+	e := t.lease.Endpoint()
 	if x.record == nil || x.shard.log == nil || e == nil {
 		return
 	}
 	x.record.tries.Add(accesslog.Attempt{
-		Endpoint: e.Address(), Outcome: outcome, Status: status, Duration: x.shard.loop.Now() - x.began,
+		Endpoint: e.Address(), Outcome: outcome, Status: status, Duration: x.shard.loop.Now() - t.began,
 	})
 }
 
 // recordFailure takes down a failed attempt: those that failed behind the head of their
 // response have been taken down already, as what they were then.
 func (x *exchange) recordFailure(f *failure) {
-	switch {
-	case x.begun:
-	case f.granted:
-		x.recordTry(accesslog.OutcomeStatus, f.status)
-	default:
-		x.recordTry(f.cause.String(), 0)
+	if !x.begun {
+		x.recordLoss(&x.try, f)
 	}
+}
+
+// recordLoss takes down a try that has failed.
+func (x *exchange) recordLoss(t *try, f *failure) {
+	if f.granted {
+		x.recordEnd(t, accesslog.OutcomeStatus, f.status)
+		return
+	}
+	x.recordEnd(t, f.cause.String(), 0)
 }
 
 // endRecord writes the line.

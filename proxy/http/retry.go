@@ -78,10 +78,13 @@ func (x *exchange) grant(f *failure) bool {
 		budget.Refund()
 		return false
 	}
-	if f.same && f.after > p.Retry.RetryAfterMax {
+	f.wait = x.backoff(f)
+	if f.same && f.after > p.Retry.RetryAfterMax || x.outlasts(f.wait) {
+		// The only endpoint there is has asked to be left alone for longer than is waited, or
+		// nobody would be there any more.
 		x.forgo()
 		budget.Refund()
-		return false // the only endpoint there is has asked to be left alone for longer than this
+		return false
 	}
 	x.shard.requests.Retry(f.retry)
 	return true
@@ -93,33 +96,34 @@ func (x *exchange) forgo() {
 	x.next = upstream.Lease{}
 }
 
-// pause waits before the next attempt, while the client is there: up to Backoff at random,
-// twice as long with each further attempt up to BackoffMax ("full jitter", Brooker,
-// Exponential Backoff And Jitter, 2015). An endpoint that has not been reached is left for
-// another one at once.
-func (x *exchange) pause(f *failure) bool {
+// backoff is how long is waited before the next attempt: up to Backoff at random, twice as
+// long with each further attempt up to BackoffMax ("full jitter", Brooker, Exponential Backoff
+// And Jitter, 2015). An endpoint that has not been reached is left for another one at once.
+func (x *exchange) backoff(f *failure) time.Duration {
+	if !f.same && f.retry == metrics.RetryConnect {
+		return 0
+	}
 	retry := &x.shard.proxy.Retry
 	wait := min(retry.Backoff<<min(max(x.attempts-1, 0), 16), retry.BackoffMax)
-	switch {
-	case f.stale || !f.same && f.retry == metrics.RetryConnect:
-		return true
-	case wait > 0:
+	if wait > 0 {
 		wait = rand.N(wait + 1)
 	}
 	if f.same {
 		wait = max(wait, f.after)
 	}
-	if wait == 0 {
+	return wait
+}
+
+// pause waits before the next attempt, while the client is there.
+func (x *exchange) pause(f *failure) bool {
+	if f.wait == 0 {
 		return true
 	}
 	x.letGo()
-	for by := x.shard.loop.Now() + wait; ; {
+	for by := x.shard.loop.Now() + f.wait; ; {
 		left := by - x.shard.loop.Now()
 		if left <= 0 {
 			return true
-		}
-		if x.late() {
-			break
 		}
 		if x.conn.Has(eventloop.Broken) {
 			*f = *clientFailure(x.gone())
@@ -160,25 +164,38 @@ func (x *exchange) repeatable() bool { return x.idempotent() && x.out.kept() }
 // judge tells the endpoint's account what became of the attempt, and remembers not to try
 // it again while there is another one.
 func (x *exchange) judge(f *failure) {
-	x.previous = f
 	x.recordFailure(f)
 	e := x.lease.Endpoint()
 	if e == nil {
 		return
 	}
-	var waited time.Duration
-	if f.cause == metrics.CauseClientGone {
-		waited = x.shard.loop.Now() - x.waited
-	}
-	r := f.result()
-	if r.Latency = waited; x.begun {
-		x.lease.Break(r)
+	r := x.verdict(&x.try, f)
+	if x.begun {
+		if !x.tunneled() { // how those who speak through a tunnel part is theirs
+			x.lease.Break(r)
+		}
 		return
 	}
 	x.lease.Report(r)
 	if f.cause != metrics.CauseOverLimit {
 		x.tried = append(x.tried, e)
 	}
+}
+
+// verdict is what the endpoint of a try is told of its failure.
+func (x *exchange) verdict(t *try, f *failure) upstream.Result {
+	r := f.result()
+	if f.cause == metrics.CauseClientGone || r.Outcome == upstream.TimedOut && x.hurried(t) {
+		r = x.canceled(t)
+	}
+	return r
+}
+
+// hurried reports whether it was the client's own time that was over, before the endpoint had
+// as long as nearly all answers take: a client that is in a hurry makes no failure of it.
+func (x *exchange) hurried(t *try) bool {
+	now := x.shard.loop.Now()
+	return !x.begun && x.deadline > 0 && now >= x.deadline && now-t.waited < x.shard.latencies.percentile(now, nearlyAll)
 }
 
 // unheard judges the end of a connection on which no head of a response has come.
@@ -200,15 +217,12 @@ func (x *exchange) unwanted() *failure {
 		if x.switches() {
 			return nil
 		}
-		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
+		return upgradeFailure()
 	}
 	if status < 500 || status > 599 || !retry.Status[status-500] || x.attempts > retry.Attempts || x.late() || !x.repeatable() || len(x.tried) >= maxTried {
 		return nil
 	}
-	f := &failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
-	if status == http.StatusServiceUnavailable {
-		f.after = x.retryAfter()
-	}
+	f := statusFailure(&x.try)
 	x.tried = append(x.tried, x.lease.Endpoint())
 	granted := x.grant(f)
 	x.tried = x.tried[:len(x.tried)-1] // judge adds it
@@ -219,6 +233,20 @@ func (x *exchange) unwanted() *failure {
 	return f
 }
 
+// statusFailure is a response that is tried again.
+func statusFailure(t *try) *failure {
+	status := t.resp.Status
+	f := &failure{status: status, text: "the endpoint answered", err: fmt.Errorf("status %d", status), retry: metrics.RetryOn(status), granted: true}
+	if status == http.StatusServiceUnavailable {
+		f.after = t.retryAfter()
+	}
+	return f
+}
+
+func upgradeFailure() *failure {
+	return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: errNotAsked}
+}
+
 // keep puts the connection of a response that is not passed on back into the pool, if all of
 // it is there already. Its lease goes on until the attempt is judged.
 func (x *exchange) keep() {
@@ -226,17 +254,18 @@ func (x *exchange) keep() {
 	if !x.resp.KeepAlive || !x.out.body.Done() || x.out.pending() || x.out.err != nil || body.Kind == h1.UntilClose {
 		return
 	}
-	for at := x.headEnd; !body.Done(); {
+	at := x.headEnd
+	for !body.Done() {
 		skip, take, err := body.Next(x.ub[at:x.uw])
 		if err != nil || skip+take == 0 {
 			return
 		}
-		if at += skip + take; body.Done() && at < x.uw {
-			return // bytes that nobody has asked for
-		}
+		at += skip + take
 	}
-	x.up.pool.put(x.up)
-	x.up, x.upBounded = nil, 0
+	if at < x.uw {
+		return // bytes that nobody has asked for
+	}
+	x.giveBack()
 }
 
 var errNotAsked = errors.New("it switches protocols, which it was not asked to")

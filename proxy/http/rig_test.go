@@ -25,7 +25,7 @@ import (
 // patience bounds what must come true but is not said when; no test passes because of it.
 const patience = 20 * time.Second
 
-// A rig is a proxy of one loop in front of origins that the test plays.
+// A rig is a proxy, of one loop unless more are asked for, in front of origins that the test plays.
 type rig struct {
 	t        testing.TB
 	group    *eventloop.Group
@@ -47,6 +47,8 @@ type setup struct {
 	options func(*Options)
 	budget  *upstream.BudgetOptions
 	limit   int // of requests in flight on an endpoint
+	service func(*upstream.Options)
+	loops   int // 1 if 0
 	silent  bool
 	panics  int64
 }
@@ -54,9 +56,9 @@ type setup struct {
 func newRig(t testing.TB, set setup) *rig {
 	t.Helper()
 	before := descriptors(t)
-	r := &rig{t: t, source: make(source, 10), registry: metrics.New(metrics.Options{Loops: 1}), known: map[*upstream.Endpoint]bool{}}
+	r := &rig{t: t, source: make(source, 10), registry: metrics.New(metrics.Options{Loops: max(set.loops, 1)}), known: map[*upstream.Endpoint]bool{}}
 	var err error
-	r.group, err = eventloop.NewGroup(eventloop.Options{Loops: 1, OnPanic: func(v any, stack []byte) {
+	r.group, err = eventloop.NewGroup(eventloop.Options{Loops: max(set.loops, 1), OnPanic: func(v any, stack []byte) {
 		if r.panics.Add(1) > set.panics {
 			t.Errorf("panic: %v\n%s", v, stack)
 		}
@@ -70,7 +72,11 @@ func newRig(t testing.TB, set setup) *rig {
 	if set.budget != nil {
 		budget = *set.budget
 	}
-	r.service = upstream.New(upstream.Options{Name: "orders", Source: r.source, Policy: inOrder, Budget: budget, Endpoint: upstream.Limits{InFlight: set.limit}})
+	su := upstream.Options{Name: "orders", Source: r.source, Policy: inOrder, Budget: budget, Endpoint: upstream.Limits{InFlight: set.limit}}
+	if set.service != nil {
+		set.service(&su)
+	}
+	r.service = upstream.New(su)
 	o := Options{
 		Service: r.service, Name: "orders", Log: zap.New(core),
 		Requests: r.registry.HTTP("orders"), Listener: r.registry.Listener("orders", "http"),
@@ -118,24 +124,27 @@ func (r *rig) wantNothingLeft() {
 	for _, e := range r.service.Snapshot().Endpoints {
 		r.known[e] = true
 	}
-	eventually(r.t, "the loop is empty", func() bool {
-		s := r.group.Loops()[0].Stats()
-		return s.Conns == 0 && s.Tasks == 0
-	})
+	for _, l := range r.group.Loops() {
+		eventually(r.t, "the loop is empty", func() bool { return l.Stats().Conns == 0 && l.Stats().Tasks == 0 })
+	}
 	for e := range r.known {
 		if e.InFlight() != 0 {
 			r.t.Errorf("%s has %d in flight", e.Address(), e.InFlight())
 		}
+		if e.Connections() != 0 {
+			r.t.Errorf("%d connections to %s are counted", e.Connections(), e.Address())
+		}
 	}
-	m := r.shard.requests
-	if m.Opened.Load() != m.Closed.Load() || m.Idle.Load() != 0 {
-		r.t.Errorf("%d connections opened, %d closed, %d idle", m.Opened.Load(), m.Closed.Load(), m.Idle.Load())
+	for _, s := range r.proxy.shards {
+		if m := s.requests; m.Opened.Load() != m.Closed.Load() || m.Idle.Load() != 0 {
+			r.t.Errorf("%d connections opened, %d closed, %d idle", m.Opened.Load(), m.Closed.Load(), m.Idle.Load())
+		}
+		if a := s.accepts; a.Accepted.Load() != a.Closed.Load() {
+			r.t.Errorf("%d clients came, %d left", a.Accepted.Load(), a.Closed.Load())
+		}
 	}
 	if n := r.metric("sidecar_http_requests_in_flight"); n != 0 {
 		r.t.Errorf("%v requests in flight", n)
-	}
-	if a := r.shard.accepts; a.Accepted.Load() != a.Closed.Load() {
-		r.t.Errorf("%d clients came, %d left", a.Accepted.Load(), a.Closed.Load())
 	}
 }
 
@@ -192,8 +201,16 @@ func (r *rig) pooled(n int64) {
 }
 
 // outcomes is what the first endpoint has on its account.
-func (r *rig) outcomes() upstream.Counters {
-	return r.service.Snapshot().Endpoints[0].Counters()
+func (r *rig) outcomes() upstream.Counters { return r.outcomesOf(0) }
+
+func (r *rig) outcomesOf(i int) upstream.Counters {
+	return r.service.Snapshot().Endpoints[i].Counters()
+}
+
+// wantMetric wants a sum of counters to come to n.
+func (r *rig) wantMetric(n float64, name string, values ...string) {
+	r.t.Helper()
+	eventually(r.t, fmt.Sprint(name, values, " is ", n), func() bool { return r.metric(name, values...) == n })
 }
 
 // metric adds up the series of a name whose labels have all of the values.

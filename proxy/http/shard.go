@@ -110,6 +110,9 @@ func (s *shard) exchange() *exchange {
 // recycle keeps an exchange for the next request, unless there are enough or it has grown
 // to the size of an unusual head.
 func (s *shard) recycle(x *exchange) {
+	if c := x.second; c != nil && cap(c.out.spill) > keepHeads {
+		x.second = nil
+	}
 	if len(s.free) < keepExchanges && cap(x.head)+cap(x.reqHead)+cap(x.out.spill)+cap(x.back.spill) <= keepHeads {
 		s.free = append(s.free, x)
 	}

@@ -8,14 +8,20 @@ import (
 // A silence is what a loop knows of who has answered last. A process that is stopped, or a
 // host that has gone from the network, accepts requests (the kernel does) and says nothing;
 // one slow request looks the same. What tells them apart is that the endpoint has sent
-// nothing to anybody, while others have.
+// nothing to anybody, while others have, or nobody else was asked.
 type silence struct {
-	last   *pool         // that was heard from last
-	lastAt time.Duration // loop time
-	before time.Duration // when another one was
+	last    *pool         // that was heard from last
+	lastAt  time.Duration // loop time
+	before  time.Duration // when another one was
+	resumed time.Duration // when somebody was heard after nobody had been for long
 }
 
-func (s *silence) heardFrom(p *pool, now time.Duration) {
+// heardFrom takes in that the pool's endpoint has sent something. After a silence of all of
+// them, of at least long, each has to be given its time anew: they may all be about to answer.
+func (s *silence) heardFrom(p *pool, now, long time.Duration) {
+	if now-s.lastAt >= long {
+		s.resumed = now
+	}
 	p.heard = now
 	if s.last != p {
 		s.last, s.before = p, s.lastAt
@@ -42,27 +48,31 @@ const (
 	nearlyAll    = 0.95
 )
 
-// rescueAt is when the try is to be given up for dead, as far as is known now; 0 if it is
-// not to be. It waits on: the copy that is sent then runs beside it, and if it was not dead
-// after all, its answer still counts.
+// rescueAt is when the try is to be given up for dead, or to be looked at again, as far as is
+// known now; 0 is never. Once it has come, now is the answer. It waits on: the copy that is
+// sent then runs beside it, and if it was not dead after all, its answer still counts.
 func (x *exchange) rescueAt(now time.Duration) time.Duration {
 	s := x.shard
 	limit := s.proxy.Retry.Stalled
-	if limit <= 0 || x.rescued || x.second != nil && x.second.live || x.attempts > s.proxy.Retry.Attempts || !x.repeatable() {
+	if limit <= 0 || x.rescued || x.attempts > s.proxy.Retry.Attempts || x.alone() || !x.repeatable() {
 		return 0
 	}
 	p := x.up.pool
+	since := max(x.waited, p.heard, s.silence.resumed)
+	crowded := since + max(limit, timesTypical*s.latencies.percentile(now, nearlyAll))
+	due := since + max(limit, timesLongest*s.latencies.longest(now))
+	first := min(crowded, due)
 	if p.endpoint.InFlight() >= crowd {
-		limit = max(limit, timesTypical*s.latencies.percentile(now, nearlyAll))
-	} else {
-		limit = max(limit, timesLongest*s.latencies.longest(now))
+		due = crowded
 	}
-	at := max(x.waited, p.heard) + limit
-	if now >= at && s.silence.others(p) < at-limit {
-		// Nobody else has answered either: that may be anything. It is looked at again.
-		return now + limit/4
+	switch {
+	case now < first:
+		return first
+	case now >= due && s.silence.others(p) >= since:
+		return now
 	}
-	return at
+	// More may come to be in flight. Or nobody else has answered either: that may be anything.
+	return now + max(limit/4, time.Millisecond)
 }
 
 // keptLatencies is how long latencies are kept: half of it in the present window, half in
@@ -72,13 +82,17 @@ const keptLatencies = 10 * time.Minute
 // latencies are those of one loop's answers, in windows of five minutes for the longest and of ten
 // seconds for the percentiles. The buckets are eighths of a power of two of microseconds.
 type latencies struct {
-	window   [2]histogram // the present one and the one before
-	turned   time.Duration
-	peak     [2]time.Duration
-	peaked   time.Duration
-	cached   time.Duration // of percentile
-	cachedOf float64
-	until    time.Duration
+	window [2]histogram // the present one and the one before
+	turned time.Duration
+	peak   [2]time.Duration
+	peaked time.Duration
+	known  [2]quantile // of percentile: two shares are asked for, one by hedges and nearlyAll
+}
+
+// A quantile is what is known of a share until it is looked at again.
+type quantile struct {
+	share        float64
+	value, until time.Duration
 }
 
 const (
@@ -150,11 +164,18 @@ func (l *latencies) longest(now time.Duration) time.Duration {
 // percentile is the latency that this share of the answers of the last seconds did not
 // exceed, 0 while there are too few to say. It is up to a second old.
 func (l *latencies) percentile(now time.Duration, share float64) time.Duration {
-	if now < l.until && l.cachedOf == share {
-		return l.cached
+	q := &l.known[0]
+	if q.share != share && q.share != 0 {
+		q = &l.known[1]
 	}
-	l.turn(now)
-	l.cached, l.cachedOf, l.until = 0, share, now+refresh
+	if q.share != share || now >= q.until {
+		l.turn(now)
+		*q = quantile{share: share, value: l.measure(share), until: now + refresh}
+	}
+	return q.value
+}
+
+func (l *latencies) measure(share float64) time.Duration {
 	total := l.window[0].count + l.window[1].count
 	if total < fewLatencies {
 		return 0
@@ -163,10 +184,9 @@ func (l *latencies) percentile(now time.Duration, share float64) time.Duration {
 	for i := range l.window[0].buckets {
 		n := l.window[0].buckets[i] + l.window[1].buckets[i]
 		if n > left {
-			l.cached = bucketTop(i)
-			break
+			return bucketTop(i)
 		}
 		left -= n
 	}
-	return l.cached
+	return 0
 }

@@ -24,6 +24,7 @@ type try struct {
 	upBounded eventloop.Events // what there are deadlines for on up, besides that of converse
 	began     time.Duration    // loop time when it began
 	waited    time.Duration    // … since when the endpoint can answer
+	expires   time.Duration    // … when its time is over, 0: never; known once all has been sent
 }
 
 // let ends what is left of a try: its connection, whose state nobody knows any more, its
@@ -81,7 +82,7 @@ func (x *exchange) hear(t *try) (bool, error) {
 			return false, err
 		}
 		t.heard = true
-		x.shard.silence.heardFrom(t.up.pool, x.shard.loop.Now())
+		x.shard.silence.heardFrom(t.up.pool, x.shard.loop.Now(), x.shard.proxy.Retry.Stalled)
 		t.uw += n
 	}
 }

@@ -102,11 +102,13 @@ func (x *exchange) bound(client, up eventloop.Events) {
 		deadlines(x.conn, x.bounded, client, p.ClientIdle, p.ClientIdle)
 		x.bounded = client
 	}
+	write := p.RequestTimeout
 	if !x.begun {
 		up &^= eventloop.Readable
+		write = x.within(write)
 	}
 	if up|x.upBounded != 0 {
-		deadlines(x.up.conn, x.upBounded, up, p.StreamIdle, p.RequestTimeout)
+		deadlines(x.up.conn, x.upBounded, up, p.StreamIdle, write)
 		x.upBounded = up
 	}
 }

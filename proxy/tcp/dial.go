@@ -16,6 +16,9 @@ import (
 // wait for all the others.
 const DefaultTries = 3
 
+// maxPassed is how many endpoints that may have no more connections a session passes over.
+const maxPassed = 16
+
 // A try is an attempt to connect that failed.
 type try struct {
 	endpoint *upstream.Endpoint
@@ -27,33 +30,44 @@ var errWentDown = errors.New("it went down meanwhile")
 // connect finds an endpoint that accepts. Nothing of the client's is read before, so each
 // endpoint that does not is simply passed over; false means that the session has failed. Tries
 // after the first are paid for from the service's retry budget: when everything is down, each
-// client must not become several.
+// client must not become several. An endpoint that may have no more connections costs nothing.
 func (s *session) connect() bool {
-	service := s.lane.proxy.service
-	service.Budget().Deposit()
-	for len(s.tries) < s.lane.proxy.tries && !s.failed {
-		var err error
-		s.lease, err = service.Acquire(s.key(), s.avoid...)
-		if err != nil {
-			s.fail(causeOf(err), err)
+	p := s.lane.proxy
+	budget := p.service.Budget()
+	budget.Deposit()
+	for s.dials < p.tries && len(s.tries) < p.tries+maxPassed && !s.failed {
+		before := s.dials
+		if before > 0 && !budget.Withdraw() {
 			break
 		}
-		if len(s.tries) > 0 && !service.Budget().Withdraw() {
-			s.lease.Release()
-			break
-		}
-		s.lane.join(s)
-		if s.dial() {
+		if s.connectNext() {
 			return true
 		}
-		s.lane.leave(s)
-		s.lease.Release()
+		if before > 0 && s.dials == before {
+			budget.Refund()
+		}
 	}
 	if last := len(s.tries) - 1; last >= 0 && (!s.failed || s.cause == metrics.CauseNoOtherEndpoint) {
 		// That there is no other endpoint says less than why this one is none.
 		s.failed = false
 		s.fail(dialCause(s.tries[last].err), s.tries[last].err)
 	}
+	return false
+}
+
+// connectNext tries an endpoint that has not been tried.
+func (s *session) connectNext() bool {
+	var err error
+	if s.lease, err = s.lane.proxy.service.Acquire(s.key(), s.avoid...); err != nil {
+		s.fail(causeOf(err), err)
+		return false
+	}
+	s.lane.join(s)
+	if s.dial() {
+		return true
+	}
+	s.lane.leave(s)
+	s.lease.Release()
 	return false
 }
 
@@ -81,6 +95,7 @@ func (s *session) dial() bool {
 		s.avoid = append(s.avoid, e)
 		return false
 	}
+	s.dials++
 	var c *eventloop.Conn
 	if ap := e.AddrPort(); ap.IsValid() {
 		c, err = l.Dial(ap, s.connectTimeout)

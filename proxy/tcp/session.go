@@ -34,7 +34,8 @@ type session struct {
 	cause    metrics.Cause
 	err      error
 
-	tries []try                // that failed
+	dials int                  // endpoints that were dialled
+	tries []try                // that failed, or were not made
 	avoid []*upstream.Endpoint // of those, the endpoints
 
 	inLane       member

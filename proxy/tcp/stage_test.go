@@ -160,6 +160,9 @@ func (s *stage) wantNothingLeft() {
 		if n := e.InFlight(); n != 0 {
 			s.t.Errorf("endpoint %s has %d in flight", e.Address(), n)
 		}
+		if n := e.Connections(); n != 0 {
+			s.t.Errorf("%d connections to %s are counted", n, e.Address())
+		}
 	}
 	for _, l := range s.proxy.lanes {
 		done := make(chan string, 1)
