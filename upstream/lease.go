@@ -208,8 +208,11 @@ func (e *Endpoint) observe(r Result, now Moment, probe bool) {
 			e.latency.forget() // it may have waited for a process to go on
 		}
 	case r.Outcome == Success:
+		// The first answer after failures may have waited for a process to go on, or for
+		// packets to pass again.
+		late := r.Latency > FirstGuess && e.failing.read(now) >= failingFrom
 		e.failing.succeed(now)
-		if r.Latency > 0 {
+		if r.Latency > 0 && !late {
 			e.latency.observe(now, r.Latency)
 		}
 	case r.Latency > 0:

@@ -33,9 +33,12 @@ func parseTimeout(name string, value []byte) (time.Duration, waitForm, bool) {
 		d, ok := parseGRPCTimeout(value)
 		return d, waitGRPC, ok && d <= maxWait
 	}
-	if ms, err := strconv.ParseUint(string(value), 10, 40); err == nil {
+	if ms, ok := parseDigits(value); ok {
 		d := time.Duration(ms) * time.Millisecond
 		return d, waitPlain, d <= maxWait
+	}
+	if len(value) > 32 {
+		return 0, waitUnit, false
 	}
 	d, err := time.ParseDuration(string(value))
 	return d, waitUnit, err == nil && d >= 0 && d <= maxWait
@@ -45,11 +48,11 @@ func parseGRPCTimeout(text []byte) (time.Duration, bool) {
 	if len(text) < 2 || len(text) > 9 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(string(text[:len(text)-1]), 10, 32)
-	if err != nil {
+	n, ok := parseDigits(text[:len(text)-1])
+	if !ok {
 		return 0, false
 	}
-	unit := time.Duration(0)
+	var unit time.Duration
 	switch text[len(text)-1] {
 	case 'H':
 		unit = time.Hour
@@ -66,10 +69,25 @@ func parseGRPCTimeout(text []byte) (time.Duration, bool) {
 	default:
 		return 0, false
 	}
-	if n > uint64(math.MaxInt64/int64(unit)) {
+	if n > math.MaxInt64/int64(unit) {
 		return math.MaxInt64, true
 	}
 	return time.Duration(n) * unit, true
+}
+
+// parseDigits reads a number of up to twelve digits. (That of strconv allocates where it is
+// none.)
+func parseDigits(text []byte) (n int64, ok bool) {
+	if len(text) == 0 || len(text) > 12 {
+		return 0, false
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, true
 }
 
 // takeDeadline takes in until when the client waits. The field is ours from then on: each

@@ -190,6 +190,18 @@ func TestFailedProbeIsTriedElsewhere(t *testing.T) {
 // serve has answer called for each request without a body, and closes a connection when that
 // is false.
 func (o *origin) serve(answer func(net.Conn) bool) {
+	o.serveEach(func(c net.Conn) {
+		for in := bufio.NewReader(c); ; {
+			if _, err := http.ReadRequest(in); err != nil || !answer(c) {
+				return
+			}
+		}
+	})
+}
+
+// serveEach has each connection served by talk, on a goroutine of its own, and closed behind
+// it or at the end of the test.
+func (o *origin) serveEach(talk func(net.Conn)) {
 	var serving sync.WaitGroup
 	stop := make(chan struct{})
 	o.t.Cleanup(func() { close(stop); serving.Wait() })
@@ -197,16 +209,13 @@ func (o *origin) serve(answer func(net.Conn) bool) {
 		for {
 			select {
 			case c := <-o.conns:
-				serving.Go(func() { <-stop; c.Close() })
+				done := make(chan struct{})
+				serving.Go(func() { defer close(done); defer c.Close(); talk(c) })
 				serving.Go(func() {
-					defer c.Close()
-					in := bufio.NewReader(c)
-					for {
-						req, err := http.ReadRequest(in)
-						if err != nil || !answer(c) {
-							return
-						}
-						req.Body.Close()
+					select {
+					case <-stop:
+						c.Close()
+					case <-done:
 					}
 				})
 			case <-stop:

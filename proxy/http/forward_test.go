@@ -62,7 +62,7 @@ func (s *shuttle) trade(t testing.TB) {
 var (
 	browserGet = lines("GET /orders/17?full=1 HTTP/1.1", "Host: orders.example", "User-Agent: wrk/4", "Accept: */*", "Cookie: a=b; c=d",
 		"Connection: keep-alive", "X-Forwarded-For: 10.0.0.1", "Accept-Encoding: gzip")
-	impatientGet = lines("GET /orders/17 HTTP/1.1", "Host: orders.example", "X-Wait: 1h", "Cookie: a=b; c=d")
+	impatientGet = lines("GET /orders/17 HTTP/1.1", "Host: orders.example", "X-Wait: 60000", "Cookie: a=b; c=d")
 	smallAnswer  = lines("HTTP/1.1 200 OK", "Server: nginx", "Date: Fri, 20 Nov 2026 11:44:40 GMT", "Content-Type: text/plain",
 		"Content-Length: 128", "Connection: keep-alive") + noise(128)
 	smallPost   = lines("POST /orders HTTP/1.1", "Host: orders.example", "Content-Length: 500") + noise(500)

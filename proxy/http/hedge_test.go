@@ -76,6 +76,11 @@ func TestHedgeThatIsAnsweredFirst(t *testing.T) {
 	if n := g.metric("sidecar_http_retries_total"); n != 0 {
 		t.Errorf("%v retries", n)
 	}
+	g.on(func() { // both are known to have taken so long
+		if l := &g.shard.latencies; l.window[0].count+l.window[1].count != fewLatencies+2 {
+			t.Errorf("%d latencies are known", l.window[0].count)
+		}
+	})
 	// The client's connection goes on, and so does the exchange.
 	g.learn(time.Hour)
 	g.client.say(get)

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,34 @@ func (r *rig) answers(i int) {
 		s := r.shard
 		s.silence.heardFrom(s.pool(r.service.Snapshot().Endpoints[i]), s.loop.Now(), s.proxy.Retry.Stalled)
 	})
+}
+
+// leases has a request of another loop in flight on the i-th endpoint until the test ends, or
+// answered there.
+func (r *rig) leases(i int, answered bool) {
+	r.t.Helper()
+	all := r.service.Snapshot().Endpoints
+	avoid := slices.DeleteFunc(slices.Clone(all), func(e *upstream.Endpoint) bool { return e == all[i] })
+	lease, err := r.service.Acquire(upstream.PickKey{}, avoid...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if answered {
+		lease.Report(upstream.Result{Outcome: upstream.Success, Latency: time.Millisecond})
+		lease.Release()
+		return
+	}
+	r.t.Cleanup(lease.Release)
+}
+
+// A client that is alone has nobody to hear from: its request goes elsewhere as well.
+func TestSilentEndpointWhenNobodyElseIsAsked(t *testing.T) {
+	g := stuck(t, get)
+	g.second = g.origins[1].accept()
+	g.second.hear(get)
+	g.second.say(ok)
+	g.client.hear(ok)
+	g.first.gone()
 }
 
 // stuck is a rig with three origins, the first of which has heard a request and is silent.
@@ -164,14 +193,14 @@ func TestNoRescue(t *testing.T) {
 		options func(*Options)
 		before  func(*rig)
 	}{
-		"off":                      {get, func(o *Options) { o.Retry.Stalled = 0 }, elsewhere},
-		"nobody else has answered": {get, stalling, func(*rig) {}},
-		"it has answered others":   {get, stalling, func(r *rig) { r.answers(0) }},
-		"POST":                     {post, stalling, elsewhere},
-		"not all of it is kept":    {long, stalling, elsewhere},
-		"no attempt is left":       {get, func(o *Options) { o.Retry.Attempts = 0 }, elsewhere},
-		"asks for a tunnel":        {upgrade, stalling, elsewhere},
-		"answers took longer":      {get, stalling, func(r *rig) { r.learn(time.Hour); r.answers(1) }},
+		"off":                    {get, func(o *Options) { o.Retry.Stalled = 0 }, elsewhere},
+		"others are silent too":  {get, stalling, func(r *rig) { r.leases(1, false) }},
+		"it has answered others": {get, stalling, func(r *rig) { r.leases(0, true) }},
+		"POST":                   {post, stalling, elsewhere},
+		"not all of it is kept":  {long, stalling, elsewhere},
+		"no attempt is left":     {get, func(o *Options) { o.Retry.Attempts = 0 }, elsewhere},
+		"asks for a tunnel":      {upgrade, stalling, elsewhere},
+		"answers took longer":    {get, stalling, func(r *rig) { r.learn(time.Hour); r.answers(1) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := stuck(t, c.request, c.options)

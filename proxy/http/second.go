@@ -226,8 +226,11 @@ func (x *exchange) adopt(why *failure) {
 		x.recordTry(metrics.CauseStalled.String(), 0)
 		x.lease.Report(upstream.Result{Outcome: upstream.TimedOut, Latency: waited, Err: &stalledError{waited.Round(100 * time.Millisecond)}})
 	default:
+		canceled := x.canceled(&x.try)
 		x.recordTry(outcomeSlower, 0)
-		x.lease.Report(x.canceled(&x.try))
+		x.lease.Report(canceled)
+		// If those that are slow were left out, the percentile would sink with each of them.
+		x.shard.latencies.add(x.shard.loop.Now(), canceled.Latency)
 		x.shard.requests.HedgesWon.Add(1)
 	}
 	x.tried = append(x.tried, x.lease.Endpoint())

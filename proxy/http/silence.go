@@ -68,11 +68,24 @@ func (x *exchange) rescueAt(now time.Duration) time.Duration {
 	switch {
 	case now < first:
 		return first
-	case now >= due && s.silence.others(p) >= since:
+	case now >= due && (s.silence.others(p) >= since || x.elsewhere(now-since)):
 		return now
 	}
 	// More may come to be in flight. Or nobody else has answered either: that may be anything.
 	return now + max(limit/4, time.Millisecond)
+}
+
+// elsewhere is asked when this loop has heard nobody for so long, and says whether it is the
+// endpoint all the same: because other loops have heard from others and not from it, or because
+// nobody else was asked at all, as when there is one client. Where others were asked and are
+// silent too, it may be anything.
+func (x *exchange) elsewhere(long time.Duration) bool {
+	e := x.lease.Endpoint()
+	if e.Answered(long) {
+		return false
+	}
+	answered, waiting := x.shard.proxy.Service.Others(e, long)
+	return answered || !waiting
 }
 
 // keptLatencies is how long latencies are kept: half of it in the present window, half in
