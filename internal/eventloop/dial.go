@@ -125,8 +125,16 @@ func (l *Loop) StartDial(to netip.AddrPort) (*Conn, error) {
 
 // Established tells how the handshake of a connection of StartDial stands: false and no error
 // while it lasts. The write deadline bounds it, as it bounds what waits for Writable: then the
-// error is os.ErrDeadlineExceeded.
+// error is os.ErrDeadlineExceeded. Errors are *net.OpError, as those of Dial.
 func (c *Conn) Established() (bool, error) {
+	made, err := c.established()
+	if err != nil {
+		err = &net.OpError{Op: "dial", Net: "tcp", Addr: c.RemoteAddr(), Err: err}
+	}
+	return made, err
+}
+
+func (c *Conn) established() (bool, error) {
 	switch {
 	case c.fd < 0:
 		return false, net.ErrClosed

@@ -122,7 +122,7 @@ func TestStartDialIsAborted(t *testing.T) {
 	done := tt.start(tt.loop(), func(task *Task) {
 		c = startDeaf(t, task, fd)
 		defer c.Close()
-		if err := settled(task, c); err != why {
+		if err := settled(task, c); !errors.Is(err, why) {
 			t.Errorf("%v, want %v", err, why)
 		}
 	})

@@ -262,3 +262,18 @@ func TestPauseIsTakenFromAnAnswerThatIsTriedAgain(t *testing.T) {
 	trade(c, s)
 	o.untouched()
 }
+
+// A client that goes away while its endpoint is connected to is not waited for.
+func TestClientGoneWhileConnecting(t *testing.T) {
+	d := newDeaf(t)
+	r := newRig(t, setup{origins: []string{d.addr}})
+	c := r.dial()
+	c.say(get)
+	endpoint := r.service.Snapshot().Endpoints[0]
+	eventually(t, "a connection is being made", func() bool { return endpoint.Connections() == 1 })
+	c.close()
+	eventually(t, "nothing is in flight", func() bool { return endpoint.InFlight() == 0 && endpoint.Connections() == 0 })
+	if n := r.outcomes(); n.ConnectFailures+n.Timeouts != 0 {
+		t.Errorf("%+v", n)
+	}
+}

@@ -163,20 +163,14 @@ func (k *link) established() (bool, error) {
 	return made, err
 }
 
-// dial connects to the pool's endpoint.
-func (p *pool) dial(limit time.Duration) (*link, error) {
+// dialName connects to an endpoint whose address is a name or a path, and waits for that.
+func (p *pool) dialName(limit time.Duration) (*link, error) {
 	s := p.shard
 	if err := p.endpoint.BeginConnect(); err != nil {
 		p.beg(err)
 		return nil, err
 	}
-	var conn *eventloop.Conn
-	var err error
-	if ap := p.endpoint.AddrPort(); ap.IsValid() {
-		conn, err = s.loop.Dial(ap, limit)
-	} else {
-		conn, err = s.loop.DialAddress(p.endpoint.Address(), limit)
-	}
+	conn, err := s.loop.DialAddress(p.endpoint.Address(), limit)
 	p.endpoint.EndConnect(err == nil)
 	if err != nil {
 		return nil, err
@@ -185,7 +179,7 @@ func (p *pool) dial(limit time.Duration) (*link, error) {
 	return &link{conn: conn, pool: p}, nil
 }
 
-// startDial is dial without waiting. A host name would have to be waited for, and is not
+// startDial begins to connect to the endpoint. A name would have to be waited for, and is not
 // dialled.
 func (p *pool) startDial() (*link, error) {
 	ap := p.endpoint.AddrPort()

@@ -128,13 +128,58 @@ func (x *exchange) open() *failure {
 		}
 	}
 	x.reused = false
-	var err error
-	if x.up, err = pool.dial(x.within(s.proxy.ConnectTimeout)); err == nil {
-		return nil
-	}
-	f := dialFailure(err)
-	if f.cause != metrics.CauseOverLimit {
+	f := x.dial(pool)
+	if f != nil && f.cause != metrics.CauseOverLimit {
 		x.attempts++
 	}
 	return f
+}
+
+// dial connects to the pool's endpoint, for as long as the client is there.
+func (x *exchange) dial(p *pool) *failure {
+	limit := x.within(x.shard.proxy.ConnectTimeout)
+	if !p.endpoint.AddrPort().IsValid() {
+		var err error
+		if x.up, err = p.dialName(limit); err != nil {
+			return dialFailure(err)
+		}
+		return nil
+	}
+	k, err := p.startDial()
+	if err != nil {
+		return dialFailure(err)
+	}
+	k.conn.SetWriteTimeout(limit)
+	for {
+		switch made, err := k.established(); {
+		case err != nil:
+			k.close()
+			return dialFailure(err)
+		case made:
+			k.conn.SetWriteTimeout(0)
+			x.up = k
+			return nil
+		}
+		if f := x.waitFor(k); f != nil {
+			k.close()
+			return f
+		}
+	}
+}
+
+// waitFor parks until a handshake has come on, or the client is gone.
+func (x *exchange) waitFor(k *link) *failure {
+	x.probe()
+	client := eventloop.Events(0)
+	if x.mayProbe() {
+		client = eventloop.HalfClosed
+	}
+	err := x.task.Wait(-1, eventloop.Interest{Conn: x.conn, Events: client}, eventloop.Interest{Conn: k.conn, Events: eventloop.Writable})
+	switch {
+	case err != nil:
+		return clientFailure(err)
+	case x.conn.Has(eventloop.Broken):
+		return clientFailure(x.gone())
+	}
+	return nil
 }
