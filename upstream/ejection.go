@@ -66,11 +66,9 @@ func (e *Endpoint) mayTrip(why breaker.Reason) bool {
 	c := e.counts()
 	// A rate is judged beside that of the others. Where all answer one request in three
 	// with an error, it is the requests, and with fewer endpoints it would not get better.
-	if why == breaker.ByRate {
-		if typical, known := e.typicalShare(); known && c.share() < 2*typical+rateMargin {
-			e.ejectionsRefused.Add(1)
-			return false
-		}
+	if why == breaker.ByRate && !e.standsOut(c) {
+		e.ejectionsRefused.Add(1)
+		return false
 	}
 	if !e.service.slots.take() {
 		e.ejectionsRefused.Add(1)
@@ -95,13 +93,27 @@ const (
 	maxCompared = 16
 	// leastCompared is how many attempts make an endpoint fit for it.
 	leastCompared = 3
+	// enoughCompared is how many they have to have had together to be judged by.
+	enoughCompared = 20
 	// commonFailure is the share of failures from which on the others are said to fail too.
 	commonFailure = 0.5
 )
 
+// standsOut tells whether the endpoint fails more often than twice as often as the others, by
+// more than chance makes of that: two standard deviations of a share from so many attempts.
+// Before the others have had some attempts, nobody can say.
+func (e *Endpoint) standsOut(c counts) bool {
+	typical, attempts := e.typicalShare()
+	if attempts > 0 && attempts < enoughCompared {
+		return false
+	}
+	chance := 2 * math.Sqrt(typical*(1-typical)/float64(max(c.attempts, 1)))
+	return c.share() >= 2*typical+chance+rateMargin
+}
+
 // typicalShare is the lower median of the shares of failures of up to maxCompared others,
-// from a random one on; not known if none of them had traffic.
-func (e *Endpoint) typicalShare() (share float64, known bool) {
+// from a random one on, and how many attempts they have had together.
+func (e *Endpoint) typicalShare() (share float64, attempts uint64) {
 	s := e.service
 	snap := s.snapshot.Load()
 	others := snap.Usable
@@ -120,22 +132,23 @@ func (e *Endpoint) typicalShare() (share float64, known bool) {
 		}
 		if c := other.counts(); c.attempts >= leastCompared {
 			shares[n] = c.share()
+			attempts += c.attempts
 			n++
 		}
 	}
 	if n == 0 {
-		return 0, false
+		return 0, 0
 	}
 	slices.Sort(shares[:n])
-	return shares[(n-1)/2], true
+	return shares[(n-1)/2], attempts
 }
 
 // mayDouble is asked by the endpoint's breaker before it stays open for longer than the last
 // time. When the others fail as well, the endpoint is not the reason, and it must not be
 // missing when whatever is the reason is over.
 func (e *Endpoint) mayDouble() bool {
-	typical, known := e.typicalShare()
-	return !known || typical < commonFailure
+	typical, _ := e.typicalShare()
+	return typical < commonFailure
 }
 
 // giveSlotBack gives back the slot that the endpoint holds, if any.

@@ -156,6 +156,23 @@ func TestOneThatIsWorseThanTheOthersIsEjectedByRate(t *testing.T) {
 }
 
 // Where all answer one request in three with an error, it is the requests.
+// Three of five may be chance, as long as nobody knows what the others do.
+func TestARateWaitsUntilTheOthersAreKnown(t *testing.T) {
+	play(t, byRate, func(st *stage) {
+		st.reports("a", "b", "c")
+		st.serves("b", leastCompared, 0)
+		st.serves("a", 10, 2)
+		if n := st.endpoint("a").Counters().Ejections; n != 0 {
+			t.Errorf("%d ejections by the word of %d attempts elsewhere", n, leastCompared)
+		}
+		st.serves("b", enoughCompared, 0)
+		st.serves("a", 2, 2)
+		if n := st.endpoint("a").Counters().EjectionsByRate; n != 1 {
+			t.Errorf("%d ejections, want 1", n)
+		}
+	})
+}
+
 func TestWhereAllFailAlikeNobodyIsEjectedByRate(t *testing.T) {
 	play(t, byRate, func(st *stage) {
 		st.reports("a", "b", "c", "d")
