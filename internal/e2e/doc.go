@@ -19,7 +19,18 @@
 //   - large, slowreader: gigabytes pass byte for byte in constant memory, and who does not
 //     read holds back the writer.
 //   - upgrade, gone: tunnels; clients that go away.
+//   - failing, slow: who fails fast, or is slow, gets no traffic for it.
+//   - allfail: when all fail retries stay within their budget, and all have their share of the
+//     traffic as soon as it is over.
+//   - silent, netns, alone: one that is killed, stands still or has gone from the network fails
+//     no GET, and delays few, once.
+//   - limits, hedging: what is over a limit is refused at once; second copies and deadlines.
+//   - fallback, spread: who serves when too few can; keys, zones and slow starts.
+//   - explain: in each of these, that `sidecar explain` tells the cause in words.
 //   - admin, commandline, demo: what an operator sees.
+//
+// Tests with lost packets make network namespaces, for which they need root and ip. Without
+// these they are skipped, and say so.
 //
 // The requirements name times, such as "traffic within 1 s of passing". Tests wait much longer
 // than that before they fail, for a machine may be busy with something else; how long it took

@@ -137,6 +137,7 @@ func TestARequestIsTriedOnAnotherInstance(t *testing.T) {
 	good := serveOrigin(t, "good")
 	s := start(t, static("orders", `balancer.policy = "round_robin"
 breaker.consecutive_failures = 0`, deadAddress(t), good.address))
+	s.waitReady()
 	w := connect(t, s.address("orders"))
 	for range 20 {
 		if a, err := w.get("/"); err != nil || a.status != http.StatusOK {

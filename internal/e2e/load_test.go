@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -94,9 +97,13 @@ func get(t *testing.T, address, path string) answer {
 	return a
 }
 
-// A load asks without a pause, over keep-alive connections, and counts.
+// A load asks without a pause, or at a pace, over keep-alive connections, and counts.
 type load struct {
 	address string
+	every   time.Duration // from one request of a client to its next, at least
+	bounded bool          // there are no more requests than left
+	fresh   bool          // each request has a connection of its own
+	left    atomic.Int64
 	stopped chan struct{}
 	clients sync.WaitGroup
 
@@ -104,16 +111,67 @@ type load struct {
 	answers  int
 	by       map[string]int // origin: answers
 	failures []string
+	samples  samples
 }
 
 // startLoad lets clients loose on a listener until stop, or the end of the test.
 func startLoad(t *testing.T, address string, clients int) *load {
-	l := &load{address: address, stopped: make(chan struct{}), by: map[string]int{}}
+	return startPaced(t, address, clients, 0)
+}
+
+// startPaced is startLoad with clients that ask at a pace: one that has been answered asks
+// again when every has passed since it asked last.
+func startPaced(t *testing.T, address string, clients int, every time.Duration) *load {
+	l := &load{address: address, every: every}
+	l.start(t, clients)
+	return l
+}
+
+// ask makes n requests, over as many connections as there are clients, and returns what has
+// become of them.
+func ask(t *testing.T, address string, clients, n int) samples {
+	return (&load{address: address, bounded: true}).ask(t, clients, n)
+}
+
+// askAfresh is ask with a connection for each request.
+func askAfresh(t *testing.T, address string, clients, n int) samples {
+	return (&load{address: address, bounded: true, fresh: true}).ask(t, clients, n)
+}
+
+func (l *load) ask(t *testing.T, clients, n int) samples {
+	l.left.Store(int64(n))
+	l.start(t, clients)
+	l.clients.Wait()
+	return l.samples
+}
+
+func (l *load) start(t *testing.T, clients int) {
+	l.stopped, l.by = make(chan struct{}), map[string]int{}
 	for range clients {
 		l.clients.Go(l.client)
 	}
 	t.Cleanup(func() { l.stop() })
-	return l
+}
+
+// next waits until a client that asked last at before may ask again; it may not if it is false.
+func (l *load) next(before time.Time) bool {
+	if l.bounded && l.left.Add(-1) < 0 {
+		return false
+	}
+	if wait := l.every - time.Since(before); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-l.stopped:
+		}
+	}
+	select {
+	case <-l.stopped:
+		return false
+	default:
+		return true
+	}
 }
 
 func (l *load) client() {
@@ -123,31 +181,28 @@ func (l *load) client() {
 			w.Close()
 		}
 	}()
-	for {
-		select {
-		case <-l.stopped:
-			return
-		default:
-		}
+	for begin := time.Now().Add(-rand.N(l.every + 1)); l.next(begin); {
+		begin = time.Now()
 		if w == nil {
 			var err error
 			if w, err = dial(l.address); err != nil {
-				l.count(answer{}, err)
+				l.count(answer{}, err, begin)
 				return
 			}
 		}
 		a, err := w.get("/")
-		l.count(a, err)
-		if err != nil || a.close {
+		l.count(a, err, begin)
+		if err != nil || a.close || l.fresh {
 			w.Close()
 			w = nil
 		}
 	}
 }
 
-func (l *load) count(a answer, err error) {
+func (l *load) count(a answer, err error, begin time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.samples = append(l.samples, sample{begin, time.Since(begin), a.status, a.origin(), a.header.Get("Sidecar-Error")})
 	switch {
 	case err != nil:
 		l.failures = append(l.failures, err.Error())
@@ -200,4 +255,18 @@ func (l *load) end(t *testing.T) {
 	if n := len(l.failures); n > 0 {
 		t.Errorf("%d of %d requests failed, such as:\n%q", n, n+l.answers, l.failures[:min(n, 5)])
 	}
+}
+
+// asked is how many answers there were, good or not.
+func (l *load) asked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.samples)
+}
+
+// sofar is what has become of the requests until now.
+func (l *load) sofar() samples {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.samples)
 }

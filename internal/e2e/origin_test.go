@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,9 @@ const originHeader = "Origin"
 // originVariable makes this test binary an origin that listens on the address in it.
 const originVariable = "E2E_ORIGIN"
 
+// latencyVariable is what such an origin takes to answer.
+const latencyVariable = "E2E_LATENCY"
+
 // An origin is an HTTP server inside this process, one instance of a service.
 type origin struct {
 	name    string
@@ -31,10 +35,19 @@ type origin struct {
 	last    atomic.Int64 // when it was asked last, in Unix nanoseconds
 	status  atomic.Int64 // what it answers with
 	health  atomic.Int64 // what it answers with on /healthz
+	latency atomic.Int64 // what it takes to answer, a time.Duration
+	flaw    atomic.Int64 // every so many answers are status 500; 0: none
+	pause   atomic.Int64 // Retry-After of its answers, in seconds; 0: none
+	gone    atomic.Int64 // how many requests of /half and /wait were given up by who asked
+
+	// workers, where it is not nil, has as much room as the origin works on requests at a time.
+	workers chan struct{}
 
 	// hold, where it is not nil, holds back the second half of /half, and everything of /wait.
 	hold   chan struct{}
 	halves chan struct{} // gets a word for each request of these
+
+	leave func() // ends it with its connections; the address refuses from then on
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -46,22 +59,28 @@ func serveOrigin(t *testing.T, name string) *origin {
 	o := &origin{name: name, conns: map[net.Conn]bool{}, hold: make(chan struct{}), halves: make(chan struct{}, 16)}
 	o.status.Store(http.StatusOK)
 	o.health.Store(http.StatusOK)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	o.listen(t, "127.0.0.1:0")
+	t.Cleanup(func() { o.leave() })
+	return o
+}
+
+// listen has it serve on an address, also again after leave.
+func (o *origin) listen(t *testing.T, address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.address = ln.Addr().String()
-	server := &http.Server{Handler: o, ConnState: o.track}
-	served := make(chan struct{})
+	server, ended := &http.Server{Handler: o, ConnState: o.track}, make(chan struct{})
 	go func() {
-		defer close(served)
+		defer close(ended)
 		_ = server.Serve(ln) // until it is closed
 	}()
-	t.Cleanup(func() {
+	o.leave = func() {
 		server.Close()
-		<-served
-	})
-	return o
+		<-ended
+	}
 }
 
 func (o *origin) port() int { return portOf(o.address) }
@@ -98,28 +117,67 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.last.Store(time.Now().UnixNano())
-	o.served.Add(1)
+	number := o.served.Add(1)
+	if n := o.pause.Load(); n > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(n, 10))
+	}
 	switch r.URL.Path {
 	case "/half":
 		w.Header().Set("Content-Length", strconv.Itoa(2*len(half)))
 		io.WriteString(w, half)
 		_ = http.NewResponseController(w).Flush()
-		o.pause(r)
+		o.stand(r)
 		io.WriteString(w, half)
 	case "/wait":
-		o.pause(r)
+		o.stand(r)
 		io.WriteString(w, half)
-	default:
+	case "/head":
+		o.work(r.Context())
 		w.WriteHeader(int(o.status.Load()))
+		r.Header.Write(w)
+	default:
+		o.work(r.Context())
+		if n := o.flaw.Load(); n > 0 && number%n == 0 {
+			w.WriteHeader(http.StatusInternalServerError)
+		} else {
+			w.WriteHeader(int(o.status.Load()))
+		}
 		fmt.Fprintf(w, "%s answers\n", o.name)
 	}
 }
 
-func (o *origin) pause(r *http.Request) {
+// work is what an answer takes.
+func (o *origin) work(ctx context.Context) {
+	if o.workers != nil {
+		select {
+		case o.workers <- struct{}{}:
+			defer func() { <-o.workers }()
+		case <-ctx.Done():
+			return
+		}
+	}
+	linger(ctx, time.Duration(o.latency.Load()))
+}
+
+// linger passes the time until d is over or ctx has ended.
+func linger(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (o *origin) stand(r *http.Request) {
 	o.halves <- struct{}{}
 	select {
 	case <-o.hold:
 	case <-r.Context().Done():
+		o.gone.Add(1)
 	}
 }
 
@@ -135,7 +193,9 @@ func originMain(address string) int {
 	fmt.Fprintln(os.Stdout, ln.Addr())
 	name := strconv.Itoa(os.Getpid())
 	body := strings.Repeat("x", 128)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	latency, _ := time.ParseDuration(os.Getenv(latencyVariable)) // 0 without one
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		linger(r.Context(), latency)
 		w.Header().Set(originHeader, name)
 		io.WriteString(w, body)
 	})}
@@ -145,10 +205,15 @@ func originMain(address string) int {
 
 // spawnOrigin starts an origin as a process of its own. The address may be that of one that
 // was killed.
-func spawnOrigin(t *testing.T, address string) (p *process, at string) {
+func spawnOrigin(t *testing.T, address string, env ...string) (p *process, at string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = environment(originVariable + "=" + address)
+	return spawn(t, exec.Command(os.Args[0]), address, env...)
+}
+
+// spawn is spawnOrigin by a command that has this binary run.
+func spawn(t *testing.T, cmd *exec.Cmd, address string, env ...string) (p *process, at string) {
+	t.Helper()
+	cmd.Env = environment(append(env, originVariable+"="+address)...)
 	p = launch(t, cmd)
 	within(t, patience, "the origin says where it listens", func() bool {
 		if p.ended() {

@@ -21,6 +21,8 @@ func TestARegisteredService(t *testing.T) {
 		{"that nobody knows is answered with the cause", unknownService},
 		{"sends traffic to a new instance and none to one that has left", comingAndGoing},
 		{"loses no request when instances are killed under load", killedUnderLoad},
+		{"that nobody knows is answered with what is configured", fixedResponse},
+		{"keeps an instance that the registry has dropped while it is well", keepDropped},
 		{"over TCP passes over dead instances", deadOverTCP},
 		{"over TCP keeps or cuts the sessions of an instance that left", leavingOverTCP},
 	} {

@@ -40,6 +40,14 @@ func start(t *testing.T, config string, env ...string) *sidecar {
 	return startCommand(t, cmd, address)
 }
 
+// serving is start, and returns when the instances of every service are known.
+func serving(t *testing.T, config string, env ...string) *sidecar {
+	t.Helper()
+	s := start(t, config, env...)
+	s.waitReady()
+	return s
+}
+
 // prepare is the command that start runs, and the address of its admin interface.
 func prepare(t *testing.T, config string, env ...string) (cmd *exec.Cmd, address string) {
 	t.Helper()
