@@ -58,7 +58,7 @@ func (s *Service) Acquire(key PickKey, avoid ...*Endpoint) (lease Lease, err err
 }
 
 func (s *Service) acquire(l *Lease, snap *Snapshot, key PickKey, avoid []*Endpoint) *Unavailable {
-	if len(snap.due) > 0 && len(avoid) == 0 && s.probe(l, snap, key.Repeatable, nil, false) {
+	if len(snap.due) > 0 && len(avoid) == 0 && s.sparesProbe(snap) && s.probe(l, snap, key.Repeatable, nil, false) {
 		return nil
 	}
 	e := snap.Picker.Pick(key, avoid)
@@ -82,6 +82,20 @@ func (s *Service) try(l *Lease, e *Endpoint, force bool) refusal {
 		}
 	}
 	return s.admit(l, e, force)
+}
+
+const (
+	// fewDue is the share of the usable endpoints up to which those that wait for a probe are
+	// few, and probeShare how many requests become probes where they are more.
+	fewDue     = 0.2
+	probeShare = 0.2
+)
+
+// sparesProbe decides whether a request may be spent on a probe. When many endpoints have
+// failed together and requests are few, nearly each of them would be one, and fail.
+func (s *Service) sparesProbe(snap *Snapshot) bool {
+	few := max(1, fewDue*float64(len(snap.Usable)))
+	return float64(len(snap.due)) <= few || s.clock.chance() < probeShare
 }
 
 // passesOver decides whether a request goes elsewhere because of the endpoint's hold.

@@ -324,7 +324,7 @@ func (w *world) ends() {
 // there is always something to use.
 func TestAnythingMayHappen(t *testing.T) {
 	trips := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(50) {
 		w := newWorld(t, seed)
 		w.at = fmt.Sprintf("seed %d", seed)
 		w.Feed(discovery.Update{Instances: instancesOf("a", "b", "c", "d")})

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -248,4 +249,35 @@ func TestEjectionsGrowOnlyWhileTheOthersDoWell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where many have failed together, and requests are few, most of these go where they may be
+// answered.
+func TestProbesLeaveRequestsForTheOthers(t *testing.T) {
+	play(t, func(o *Options) { o.Random = rand.New(rand.NewPCG(7, 7)).Uint64 }, func(st *stage) {
+		names := strings.Fields("a b c d e f g h i j")
+		st.reports(names...)
+		bad := names[:5]
+		for _, id := range bad {
+			st.attempt(id, Reset, 3)
+		}
+		for _, id := range bad {
+			st.ready(id)
+		}
+		const requests = 1000
+		probes := 0
+		for range requests {
+			l, err := st.Acquire(PickKey{Repeatable: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Probe() {
+				probes++
+			}
+			l.Release()
+		}
+		if share := float64(probes) / requests; share < probeShare-.05 || share > probeShare+.05 {
+			t.Errorf("a share of %v were probes, want about %v", share, probeShare)
+		}
+	})
 }
