@@ -50,7 +50,10 @@ func newBudget(o BudgetOptions, c clock) *Budget {
 }
 
 // Deposit counts a request. It is called once for each, not again for its retries.
-func (b *Budget) Deposit() { b.deposits.Add(b.clock.elapsed()) }
+func (b *Budget) Deposit() { b.DepositAt(b.clock.elapsed()) }
+
+// DepositAt is Deposit for who knows the time already, as Service.Elapsed tells it.
+func (b *Budget) DepositAt(at time.Duration) { b.deposits.Add(at) }
 
 // Withdraw asks for one retry, and counts it if it is allowed. Of several at once, some may
 // be refused that one after the other would have been allowed, but never the reverse.

@@ -75,6 +75,9 @@ type Result struct {
 	// Latency is the time to the first byte for HTTP, to the connection for TCP; 0 if it
 	// was not measured. With Canceled and TimedOut it is how long was waited.
 	Latency time.Duration
+	// At is the time as Service.Elapsed tells it, from who knows it already; 0 has the clock
+	// read.
+	At time.Duration
 	// RetryAfter is for how long the endpoint has asked to be left alone, 0 if it has not.
 	// No more than a minute of it is honoured.
 	RetryAfter time.Duration
@@ -120,7 +123,9 @@ func (l *Lease) Report(r Result) {
 	}
 	l.outcome, l.latency = r.Outcome, r.sample()
 	e := l.endpoint
-	l.at = l.service.clock.elapsed()
+	if l.at = r.At; l.at == 0 {
+		l.at = l.service.clock.elapsed()
+	}
 	e.outcomes[r.Outcome].Add(1)
 	if r.Outcome.Failure() {
 		// Before the breaker, which may open now and be asked why.

@@ -92,6 +92,10 @@ func (s *Service) makeSpares() {
 	slices.SortFunc(s.spares, func(a, b *Endpoint) int { return strings.Compare(a.id, b.id) })
 }
 
+// Elapsed is the time on the clock that the service keeps its account by, since an origin of
+// its own. It runs as fast as any other monotonic clock.
+func (s *Service) Elapsed() time.Duration { return s.clock.elapsed() }
+
 // Name is the service's name.
 func (s *Service) Name() string { return s.options.Name }
 

@@ -246,9 +246,9 @@ func (x *exchange) forward() {
 		return
 	}
 	p := x.shard.proxy
-	p.Service.Budget().Deposit()
+	p.Service.Budget().DepositAt(x.shard.now())
 	if p.hedges != nil {
-		p.hedges.Deposit()
+		p.hedges.DepositAt(x.shard.now())
 	}
 	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
 	x.takeDeadline()

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"time"
+
 	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
@@ -28,6 +30,7 @@ type shard struct {
 	clients  *client // a list through the clients, idle and busy
 	count    int     // of clients
 	draining bool
+	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
 
 	latencies latencies
 }
@@ -41,7 +44,14 @@ func newShard(p *Proxy, l *eventloop.Loop) *shard {
 	}
 }
 
+// now is the time of the service's account as of the beginning of this turn of the loop. Reading
+// the clock costs as much as the rest of what is kept per request.
+func (s *shard) now() time.Duration { return s.loop.Now() + s.skew }
+
 func (s *shard) accept(conn *eventloop.Conn) {
+	if s.skew == 0 {
+		s.skew = s.proxy.Service.Elapsed() - s.loop.Now()
+	}
 	c := &client{shard: s, conn: conn, next: s.clients}
 	if s.clients != nil {
 		s.clients.prev = c

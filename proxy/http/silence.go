@@ -68,20 +68,20 @@ func (x *exchange) rescueAt(now time.Duration) time.Duration {
 	switch {
 	case now < first:
 		return first
-	case now >= due && (s.silence.others(p) >= since || x.elsewhere(now-since)):
+	case now >= due && (s.silence.others(p) >= since || x.elsewhere(now-since, due-since)):
 		return now
 	}
 	// More may come to be in flight. Or nobody else has answered either: that may be anything.
 	return now + max(limit/4, time.Millisecond)
 }
 
-// elsewhere is asked when this loop has heard nobody for so long, and says whether it is the
-// endpoint all the same: because other loops have heard from others and not from it, or because
-// nobody else was asked at all, as when there is one client. Where others were asked and are
-// silent too, it may be anything.
-func (x *exchange) elsewhere(long time.Duration) bool {
+// elsewhere is asked when this loop has heard nobody for long, and says whether it is the
+// endpoint all the same: because it has been silent to other loops as well for the limit that
+// silence has, and others have not, or because nobody else was asked at all, as when there is one
+// client. Where others were asked and are silent too, it may be anything.
+func (x *exchange) elsewhere(long, limit time.Duration) bool {
 	e := x.lease.Endpoint()
-	if e.Answered(long) {
+	if e.Answered(limit) {
 		return false
 	}
 	answered, waiting := x.shard.proxy.Service.Others(e, long)
