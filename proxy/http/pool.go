@@ -2,7 +2,6 @@ package http
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -206,12 +205,12 @@ const begEvery = 10 * time.Millisecond
 // beg has every loop give up an idle connection: there may be no more than there are, and
 // those that this loop needs may lie idle with another one.
 func (p *pool) beg(full error) {
-	// A text ends with that of its cause. That too many are being made is no reason: the idle
-	// ones are what spares making more.
-	service := strings.HasSuffix(full.Error(), upstream.ErrConnections.Error())
-	if !service && !strings.HasSuffix(full.Error(), upstream.ErrEndpointConnections.Error()) {
+	// That too many are being made is no reason: the idle ones are what spares making more.
+	var u *upstream.Unavailable
+	if !errors.As(full, &u) || !u.Of(upstream.ErrConnections) && !u.Of(upstream.ErrEndpointConnections) {
 		return
 	}
+	service := u.Of(upstream.ErrConnections)
 	s := p.shard
 	if now := s.loop.Now(); p.begged == 0 || now-p.begged >= begEvery {
 		p.begged = now
