@@ -25,13 +25,14 @@ type Endpoint struct {
 	attempts atomic.Uint64
 	breaker  *breaker.Breaker
 	weight   atomic.Int32
-	spare    bool // a fallback instance
+	heard    atomic.Uint32 // the Moment of its last answer, 0: none yet
 	outcomes [numOutcomes]atomic.Uint64
 
 	service          *Service
 	retired          atomic.Bool
 	down             atomic.Bool
 	ejecting         atomic.Bool // holds one of the slots
+	spare            bool        // a fallback instance
 	connections      connections
 	errors           errorNotes
 	ejections        [2]atomic.Uint64 // by breaker.Reason
@@ -53,7 +54,7 @@ type Endpoint struct {
 	cancelCheck context.CancelFunc // ends the health check; nil without one
 	checked     bool               // the health check has given a verdict
 	dropped     bool               // the source reports it no longer, its check keeps it
-	compared    uint64             // the attempts when it was last compared with the others
+	compared    uint64             // the outcomes when it was last compared with the others
 	healthWhy   string             // the last verdict's reason
 	breakerWhy  string             // why it was ejected, or came back
 }

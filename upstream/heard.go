@@ -2,11 +2,20 @@ package upstream
 
 import "time"
 
-// Answered tells whether the endpoint has answered anybody within the last d, on any thread.
+// Answered tells whether the endpoint has answered anybody within the last d, on any thread. An
+// error is an answer; a connection that was refused, a reset and a timeout are none.
 func (e *Endpoint) Answered(d time.Duration) bool {
-	cost, at := unpack(e.latency.word.Load())
-	now := e.service.clock.moment()
-	return cost >= 0 && now.since(at) <= float64(momentOf(d))
+	at := Moment(e.heard.Load())
+	return at != 0 && e.service.clock.moment().since(at) <= float64(momentOf(d))
+}
+
+// hears takes in that the endpoint has answered. While answers come fast it only looks: a Moment
+// lasts for many of them.
+func (e *Endpoint) hears(now Moment) {
+	now = max(now, 1) // 0 is never
+	if Moment(e.heard.Load()) != now {
+		e.heard.Store(uint32(now))
+	}
 }
 
 // Others tells of the endpoints besides e whether one of them has answered anybody within the

@@ -17,6 +17,12 @@ func TestWhoHasAnsweredLately(t *testing.T) {
 		if !a.Answered(2*time.Second) || a.Answered(time.Second/2) {
 			t.Error("it has answered a second ago")
 		}
+		// That it did not answer in time is no answer, and neither is a client that left.
+		st.report("a", Result{Outcome: TimedOut, Latency: time.Second})
+		st.report("a", Result{Outcome: Canceled, Latency: time.Minute})
+		if a.Answered(time.Second / 2) {
+			t.Error("a timeout counts as an answer")
+		}
 		answered, waiting := st.Others(a, time.Hour)
 		if answered || waiting {
 			t.Errorf("answered %v, waiting %v, though b was not asked", answered, waiting)
@@ -28,7 +34,7 @@ func TestWhoHasAnsweredLately(t *testing.T) {
 		if answered, waiting = st.Others(a, time.Hour); answered || !waiting {
 			t.Errorf("answered %v, waiting %v, while b is asked", answered, waiting)
 		}
-		lease.Report(Result{Outcome: Success, Latency: time.Millisecond})
+		lease.Report(Result{Outcome: ServerError, Status: 500})
 		lease.Release()
 		if answered, waiting = st.Others(a, time.Hour); !answered || waiting {
 			t.Errorf("answered %v, waiting %v, when b has answered", answered, waiting)

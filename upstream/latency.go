@@ -32,9 +32,6 @@ const (
 // 2000. (Add keeps the monotonic reading.)
 var epoch = time.Now().Add(-40 * 365 * 24 * time.Hour)
 
-// Now returns the present Moment.
-func Now() Moment { return momentOf(time.Since(epoch)) }
-
 func momentOf(d time.Duration) Moment { return Moment(uint64(d) >> tickBits) }
 
 // since returns the ticks from earlier to m, 0 if they are out of order.

@@ -157,3 +157,6 @@ func BenchmarkLatency(b *testing.B) {
 		p.read(Now())
 	}
 }
+
+// Now returns the present Moment, of services with the system's clock.
+func Now() Moment { return momentOf(time.Since(epoch)) }

@@ -55,6 +55,9 @@ func (o Outcome) String() string {
 // Failure tells whether the outcome speaks against the endpoint.
 func (o Outcome) Failure() bool { return o != Success && o < Canceled }
 
+// answered tells whether the endpoint has said something.
+func (o Outcome) answered() bool { return o == Success || o == ServerError || o == Overloaded }
+
 // verdict is the outcome as the breaker counts it.
 func (o Outcome) verdict() breaker.Outcome {
 	switch {
@@ -132,6 +135,9 @@ func (l *Lease) Report(r Result) {
 		e.errors.add(l.service.clock.now(), r)
 	}
 	e.observe(r, momentOf(l.at), l.permit.Probe())
+	if r.Outcome.answered() {
+		e.hears(momentOf(l.at))
+	}
 	l.permit.ReportAt(r.Outcome.verdict(), l.at)
 }
 

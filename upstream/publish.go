@@ -93,7 +93,8 @@ func (s *Service) decide(now time.Time) (snap *Snapshot, next time.Time) {
 			if old != nil && old.state == stand.state {
 				stand.since = old.since
 			}
-			e.standing.Store(&stand)
+			kept := stand // so that nothing is allocated where nothing has changed
+			e.standing.Store(&kept)
 		}
 		if readyAt.After(now) && (next.IsZero() || readyAt.Before(next)) {
 			next = readyAt
