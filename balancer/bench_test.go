@@ -140,7 +140,7 @@ func TestAcquireDoesNotAllocate(t *testing.T) {
 				}); got != 0 {
 					t.Errorf("%s of %d with key %d: %v allocations", m.name, n, key.Hash, got)
 				}
-				key.Hash = HashString("client")
+				key.Hash = Hash([]byte("client"))
 			}
 		}
 	}

@@ -13,7 +13,7 @@
 //	  - RoundRobin takes the endpoints in turn.
 //	  - Random takes any.
 //	  - RingHash sends equal keys to the same endpoint, within a bound of its load. The keys
-//	    are made by Hash and HashString. It wants upstream.Options.CountInFlight.
+//	    are made by Hash. It wants upstream.Options.CountInFlight.
 //	  - Zoned keeps requests in the own zone while that has the capacity; within a zone one
 //	    of the others decides. It makes no sense with RingHash.
 //

@@ -15,9 +15,6 @@ import (
 // and never 0. Equal bytes have equal hashes in every process and version.
 func Hash(b []byte) uint64 { return max(xxhash.Sum64(b), 1) }
 
-// HashString is Hash of a string.
-func HashString(s string) uint64 { return max(xxhash.Sum64String(s), 1) }
-
 const (
 	// pointsPerWeight is how many points a weight of 1 has, as long as there is room.
 	pointsPerWeight = 1024

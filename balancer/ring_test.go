@@ -45,7 +45,7 @@ func ids(kind string, n int) []string {
 func keys(n int) []uint64 {
 	keys := make([]uint64, n)
 	for i := range keys {
-		keys[i] = HashString(fmt.Sprintf("client-%d", i))
+		keys[i] = Hash([]byte(fmt.Sprintf("client-%d", i)))
 	}
 	return keys
 }
@@ -63,7 +63,7 @@ func owners(p upstream.Picker, keys []uint64) []string {
 // or through an upgraded one, stays with its instance.
 func TestRingIsAlwaysTheSame(t *testing.T) {
 	c := newCastOf(t, named("alpha", "beta", "gamma"), Random())
-	if got := fmt.Sprintf("%016x", HashString("client-0")); got != goldenHash {
+	if got := fmt.Sprintf("%016x", Hash([]byte("client-0"))); got != goldenHash {
 		t.Errorf("hash %s, want %s", got, goldenHash)
 	}
 	r := newRing(c.endpoints)
@@ -87,8 +87,8 @@ var (
 
 func TestHash(t *testing.T) {
 	for _, s := range []string{"", "a", "client-0", "10.0.0.1"} {
-		if Hash([]byte(s)) != HashString(s) || HashString(s) == 0 {
-			t.Errorf("%q: %d and %d", s, Hash([]byte(s)), HashString(s))
+		if Hash([]byte(s)) == 0 {
+			t.Errorf("%q: %d", s, Hash([]byte(s)))
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -110,7 +109,7 @@ func TestRingHashBoundsTheLoadOfAHotKey(t *testing.T) {
 		for _, balance := range []float64{1, 1.25, 2} {
 			c := newCastOf(t, instances(weights...), RingHash(balance))
 			sum := float64(weightOf(c.endpoints))
-			key := upstream.PickKey{Hash: HashString("hot")}
+			key := upstream.PickKey{Hash: Hash([]byte("hot"))}
 			owner := c.made.Listed[newRing(c.endpoints).owner(newRing(c.endpoints).find(key.Hash))]
 			var leases []upstream.Lease
 			for n := 1; n <= 500; n++ {
@@ -218,9 +217,4 @@ func TestRingHashOfFallbackInstances(t *testing.T) {
 	if got := owners(c.picker(RingHash(1.25)), keys(100)); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-}
-
-func ExampleHashString() {
-	fmt.Println(HashString("10.0.0.7") == Hash([]byte("10.0.0.7")))
-	// Output: true
 }
