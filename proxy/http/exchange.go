@@ -39,9 +39,10 @@ type exchange struct {
 	untimed  int    // of reqHead, without what each try adds: see endHead
 	out      flow   // the request to the endpoint
 
-	key   upstream.PickKey
-	next  upstream.Lease       // for the next try, if again has acquired it
-	tried []*upstream.Endpoint // not to be tried again while there are others
+	key     upstream.PickKey
+	address [16]byte             // of the client, where it makes the key
+	next    upstream.Lease       // for the next try, if again has acquired it
+	tried   []*upstream.Endpoint // not to be tried again while there are others
 
 	head []byte // of an answer of our own
 	back flow   // the response to the client
@@ -259,12 +260,12 @@ func (x *exchange) forward() {
 		return
 	}
 	for {
-		x.endHead()
 		f := x.attempt()
 		if f == nil {
 			return
 		}
 		x.judge(f)
+		x.lease.Release() // the next try must not have to compete with this one for a limit
 		if !x.again(f) {
 			x.fail(f)
 			return
@@ -279,6 +280,7 @@ func (x *exchange) attempt() *failure {
 		return f
 	}
 	x.attempts++
+	x.endHead()
 	x.out.rewind(x.up.conn, x.reqHead, x.first)
 	if f := x.converse(); f != nil {
 		return f

@@ -38,8 +38,8 @@ func (x *exchange) hash() uint64 {
 		if !addr.IsValid() {
 			return 0
 		}
-		b := addr.As16()
-		return k.Hash(b[:])
+		x.address = addr.As16()
+		return k.Hash(x.address[:])
 	case HashPath:
 		value, _, _ = bytes.Cut(x.req.Path, []byte("?"))
 	case HashHeader:

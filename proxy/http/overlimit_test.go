@@ -195,3 +195,23 @@ func TestIdleConnectionIsNotGivenUpForAnotherEndpointsLimit(t *testing.T) {
 	s.say(ok)
 	c.hear(ok)
 }
+
+// What a request has had in flight is over when it is sent again: it does not stand in its own way.
+func TestARetryDoesNotCompeteWithItself(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}, limit: 1})
+	c := r.dial()
+	c.say(get)
+	s := o.accept()
+	s.hear(get)
+	s.say(ok)
+	c.hear(ok)
+	r.pooled(1)
+	c.say(get)
+	s.hear(get)
+	s.close() // as any server may, with a connection that was idle
+	s = o.accept()
+	s.hear(get)
+	s.say(ok)
+	c.hear(ok)
+}

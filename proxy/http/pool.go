@@ -17,7 +17,6 @@ type pool struct {
 	idle     int
 	limit    idleLimit
 	heard    time.Duration // loop time at which bytes last came from the endpoint, on any connection
-	begged   time.Duration // … at which other loops were last asked to give up a connection
 }
 
 // A link is a connection to an endpoint.
@@ -33,7 +32,9 @@ func (s *shard) pool(e *upstream.Endpoint) *pool {
 	p := s.pools[e]
 	if p == nil {
 		p = &pool{shard: s, endpoint: e}
-		s.pools[e] = p
+		if !e.Retired() { // or nobody would ever take it out again
+			s.pools[e] = p
+		}
 	}
 	return p
 }
@@ -212,8 +213,8 @@ func (p *pool) beg(full error) {
 	}
 	service := u.Of(upstream.ErrConnections)
 	s := p.shard
-	if now := s.loop.Now(); p.begged == 0 || now-p.begged >= begEvery {
-		p.begged = now
+	if now := s.loop.Now(); s.begged == 0 || now-s.begged >= begEvery {
+		s.begged = now
 		s.proxy.group.Each(func(l *eventloop.Loop) { s.proxy.shards[l.Index()].giveUp(p.endpoint, service) })
 	}
 }

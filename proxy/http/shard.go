@@ -30,6 +30,7 @@ type shard struct {
 	clients  *client // a list through the clients, idle and busy
 	count    int     // of clients
 	draining bool
+	begged   time.Duration // loop time at which other loops were last asked to give up a connection
 	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
 
 	latencies latencies

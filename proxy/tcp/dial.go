@@ -77,8 +77,8 @@ func (s *session) key() upstream.PickKey {
 	key := upstream.PickKey{Repeatable: true}
 	if hash := s.lane.proxy.hash; hash != nil {
 		if addr := s.client.RemoteAddrPort().Addr(); addr.IsValid() {
-			b := addr.As16()
-			key.Hash = hash(b[:])
+			s.address = addr.As16()
+			key.Hash = hash(s.address[:])
 		}
 	}
 	return key

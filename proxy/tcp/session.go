@@ -21,6 +21,7 @@ type session struct {
 	client   *eventloop.Conn
 	endpoint *eventloop.Conn // nil until one has accepted
 	lease    upstream.Lease
+	address  [16]byte  // of the client, where its endpoint is picked by that
 	up, down direction // client to endpoint, and back
 
 	connectTimeout time.Duration
