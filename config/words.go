@@ -35,15 +35,3 @@ const (
 	RetryReset   = "reset"
 	RetryTimeout = "timeout"
 )
-
-// Words of retry.on that a later version will take: a stream that the server has refused, and
-// statuses of gRPC by name.
-const (
-	RetryRefusedStream     = "refused-stream"
-	RetryUnavailable       = "unavailable"
-	RetryResourceExhausted = "resource-exhausted"
-	RetryDeadlineExceeded  = "deadline-exceeded"
-	RetryInternal          = "internal"
-	RetryAborted           = "aborted"
-	RetryUnknown           = "unknown"
-)

@@ -253,7 +253,7 @@ func TestSlowProbeOfADownAddressIsNotFollowedAtOnce(t *testing.T) {
 	})
 }
 
-func TestSlowProbeTTimesOutAndIsNotFollowedAtOnce(t *testing.T) {
+func TestSlowProbeTimesOutAndIsNotFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &clinic{t: t}
 		c.result = func(ctx context.Context) error {

@@ -29,7 +29,7 @@ type EndpointSample struct {
 	Breaker  BreakerState  //
 	InFlight int64         // leases
 	Latency  time.Duration // peak-EWMA of answers
-	// FailureShare is how much of its latest attempts have failed, from 0 to 1.
+	// FailureShare is how much its failures are held against it, from 0 to 0.95; not a rate.
 	FailureShare float64
 	Connections  int64 // open or being made
 
@@ -85,7 +85,7 @@ func newEndpointFamily() *endpointFamily {
 		breaker:          desc(sub, "breaker_state", "0: closed, 1: half-open, 2: open.", by...),
 		inFlight:         desc(sub, "in_flight", "Requests and sessions on the endpoint.", by...),
 		latency:          desc(sub, "latency_seconds", "Latency of answers: a moving average that rises at once.", by...),
-		failureShare:     desc(sub, "failure_share", "Share of failures among the latest attempts, from 0 to 1, forgotten within seconds; the balancer avoids endpoints by it.", by...),
+		failureShare:     desc(sub, "failure_share", "How much its failures are held against the endpoint by the balancer, from 0 to 0.95, forgotten within seconds; not a rate.", by...),
 		connections:      desc(sub, "connections", "Connections to the endpoint that are open or being made, idle ones included.", by...),
 		attempts:         desc(sub, "attempts_total", "Requests and sessions tried on the endpoint.", by...),
 		failures:         desc(sub, "failures_total", "Attempts that failed, by kind.", append(by, "kind")...),

@@ -101,7 +101,8 @@ const (
 
 // standsOut tells whether the endpoint fails more often than twice as often as the others, by
 // more than chance makes of that: two standard deviations of a share from so many attempts.
-// Before the others have had some attempts, nobody can say.
+// While the others have had a few attempts only, nobody can say. Where they have had next to none,
+// as where keys lead all traffic to one endpoint, its rate stands for itself.
 func (e *Endpoint) standsOut(c counts) bool {
 	typical, attempts := e.typicalShare()
 	if attempts > 0 && attempts < enoughCompared {

@@ -98,8 +98,9 @@ func (e *Endpoint) LatencyAt(now Moment) (ns float64, measured bool) {
 	return ns, measured
 }
 
-// FailureShare is the share of its latest attempts that have failed, from 0 to 1, forgotten
-// within seconds when there are no more.
+// FailureShare is how much its failures are held against it by pickers, from 0 to 0.95: little
+// after one, much after one that followed others, forgotten within seconds when there are no
+// more. It is no rate.
 func (e *Endpoint) FailureShare() float64 { return e.failing.read(e.service.clock.moment()) }
 
 // Retired tells that the instance has left the service. That is for good: if it comes back

@@ -79,7 +79,7 @@ type Result struct {
 	// was not measured. With Canceled and TimedOut it is how long was waited.
 	Latency time.Duration
 	// At is the time as Service.Elapsed tells it, from who knows it already; 0 has the clock
-	// read.
+	// read, and Break reads it in any case.
 	At time.Duration
 	// RetryAfter is for how long the endpoint has asked to be left alone, 0 if it has not.
 	// No more than a minute of it is honoured.

@@ -19,7 +19,7 @@ type Candidates struct {
 	// Listed is the whole of the source's last set, or all the fallback instances, sorted
 	// by ID: what there would be if all were usable. It may be kept but not changed.
 	Listed []*Endpoint
-	// InFlight is how many leases the service has; nil unless Options.CountInFlight is set.
+	// InFlight is how many leases the service has; not nil if Options.CountInFlight is set.
 	InFlight func() int64
 	// Now reads the clock that latencies are kept on, and Random gives 64 random bits.
 	// Both may be called by any number of goroutines.

@@ -156,7 +156,6 @@ func TestOneThatIsWorseThanTheOthersIsEjectedByRate(t *testing.T) {
 	})
 }
 
-// Where all answer one request in three with an error, it is the requests.
 // Three of five may be chance, as long as nobody knows what the others do.
 func TestARateWaitsUntilTheOthersAreKnown(t *testing.T) {
 	play(t, byRate, func(st *stage) {
@@ -174,6 +173,7 @@ func TestARateWaitsUntilTheOthersAreKnown(t *testing.T) {
 	})
 }
 
+// Where all answer one request in three with an error, it is the requests.
 func TestWhereAllFailAlikeNobodyIsEjectedByRate(t *testing.T) {
 	play(t, byRate, func(st *stage) {
 		st.reports("a", "b", "c", "d")

@@ -183,7 +183,8 @@ func (s *Service) Feed(u discovery.Update) { s.inbox.putUpdate(u) }
 // returns at the latest. There are no health checks then.
 func (s *Service) Step() (next time.Time) { return s.step(context.Background()) }
 
-// Awake tells whether there is something for Step to do. It is for simulations too.
+// Awake tells whether there is something for Step to do, which has to follow then. It is for
+// simulations too, and not for use beside Run.
 func (s *Service) Awake() bool {
 	select {
 	case <-s.inbox.wake:

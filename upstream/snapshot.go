@@ -5,7 +5,8 @@ import "slices"
 // A Snapshot is the set of endpoints as the data path sees it. It is immutable; what may
 // change about an endpoint is in the Endpoint.
 type Snapshot struct {
-	// Endpoints is the source's last set, sorted by ID.
+	// Endpoints is the source's last set, with those that it has dropped and that serve on, sorted
+	// by ID.
 	Endpoints []*Endpoint
 	// Usable is those that requests may be sent to, sorted by ID. Endpoints that wait for
 	// a probe are not among them.

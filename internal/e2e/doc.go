@@ -30,12 +30,14 @@
 //   - admin, commandline, demo: what an operator sees.
 //
 // Tests with lost packets make network namespaces, for which they need root and ip. Without
-// these they are skipped, and say so.
+// these, or nsenter and unshare of util-linux, they are skipped, and say so to go test -v; .ci/run
+// shows it.
 //
 // The requirements name times, such as "traffic within 1 s of passing". Tests wait much longer
 // than that before they fail, for a machine may be busy with something else; how long it took
 // is in the log (go test -v), which is where the figures are read. Nothing sleeps: each wait is
-// for something that can be observed.
+// for something that can be observed. Where one instance fails or hangs, the bounds that are
+// asserted are those of the requirements: seconds, and shares and ratios within one run.
 //
 // With -e2e.full the sizes are those of the requirements: 100,000 requests, 4 GiB, 1,000 readers.
 //
