@@ -46,6 +46,14 @@ func TestSilentEndpointWhenNobodyElseIsAsked(t *testing.T) {
 // stuck is a rig with three origins, the first of which has heard a request and is silent.
 func stuck(t testing.TB, request string, options ...func(*Options)) *race {
 	t.Helper()
+	g := ready(t, options...)
+	g.sticks(request)
+	return g
+}
+
+// ready is stuck before the request, for what must be so when its silence begins.
+func ready(t testing.TB, options ...func(*Options)) *race {
+	t.Helper()
 	g := &race{origins: []*origin{newOrigin(t), newOrigin(t), newOrigin(t)}}
 	g.rig = newRig(t, setup{origins: []string{g.origins[0].addr, g.origins[1].addr, g.origins[2].addr}, options: func(o *Options) {
 		stalling(o)
@@ -54,20 +62,28 @@ func stuck(t testing.TB, request string, options ...func(*Options)) *race {
 		}
 	}})
 	g.client = g.dial()
+	return g
+}
+
+// sticks has the first origin hear a request.
+func (g *race) sticks(request string) {
+	g.t.Helper()
 	poured := g.client.pour(request)
 	g.first = g.origins[0].accept()
 	g.first.hear(request)
 	if err := <-poured; err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
-	return g
 }
+
+// unhurried has a try given up later, where a test has to do something first.
+func unhurried(o *Options) { o.Retry.Stalled = 200 * time.Millisecond }
 
 // A process is stopped. Another request finds the second endpoint, because the first has as
 // much in flight as it may, and shows that it is not everything that stands still.
 func TestSilentEndpointIsGivenUpForAnother(t *testing.T) {
 	o, p := newOrigin(t), newOrigin(t)
-	r := newRig(t, setup{origins: []string{o.addr, p.addr}, options: stalling, limit: 1})
+	r := newRig(t, setup{origins: []string{o.addr, p.addr}, options: unhurried, limit: 1})
 	c, d := r.dial(), r.dial()
 	c.say(get)
 	s := o.accept()
@@ -144,8 +160,7 @@ func TestRequestsThatAreRescued(t *testing.T) {
 
 // What is kept of a request lies in a buffer that others would like to have.
 func TestCopyIsTheRequestAndNothingElse(t *testing.T) {
-	g := stuck(t, lines("GET /first HTTP/1.1", "Host: a", "X-Mark: "+strings.Repeat("1", 500)))
-	g.change(func(o *Options) { o.Retry.Stalled = 200 * time.Millisecond })
+	g := stuck(t, lines("GET /first HTTP/1.1", "Host: a", "X-Mark: "+strings.Repeat("1", 500)), unhurried)
 	clients := []*peer{g.client}
 	for range 5 { // who waits holds no buffer: these get the one that the first was read into
 		c := g.dial()
@@ -196,8 +211,9 @@ func TestNoRescue(t *testing.T) {
 		"answers took longer":   {get, stalling, func(r *rig) { r.learn(time.Hour); r.answers(1) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := stuck(t, c.request, c.options)
+			g := ready(t, c.options)
 			c.before(g.rig)
+			g.sticks(c.request)
 			g.pass(60 * time.Millisecond)
 			g.first.say(ok)
 			g.client.hear(ok)
@@ -245,7 +261,7 @@ func TestRescueNeedsTheRetryBudget(t *testing.T) {
 
 // Where few requests are in flight one of them may just be slow; several say more.
 func TestCrowdOfSilentRequestsWaitsLess(t *testing.T) {
-	g := stuck(t, get)
+	g := ready(t)
 	g.on(func() { // one answer of many took long
 		s := g.shard
 		for range 100 {
@@ -253,6 +269,7 @@ func TestCrowdOfSilentRequestsWaitsLess(t *testing.T) {
 		}
 		s.latencies.add(s.loop.Now(), time.Hour)
 	})
+	g.sticks(get)
 	g.answers(1)
 	g.pass(60 * time.Millisecond)
 	g.origins[1].untouched()
