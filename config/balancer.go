@@ -40,6 +40,6 @@ type Limit struct {
 	// Adaptive comes on top of MaxInFlight: the lower of the two limits counts.
 	Adaptive bool `key:"adaptive" default:"false" doc:"learn from latency how many may be in flight, and refuse the rest"`
 	// AdaptiveMin is at most AdaptiveMax: of the two a default gives way to what was set.
-	AdaptiveMin int `key:"adaptive_min" default:"5" min:"1" max:"10000000" doc:"the least that adaptive may come down to"`
-	AdaptiveMax int `key:"adaptive_max" default:"1000" min:"1" max:"10000000" doc:"the most that adaptive may go up to"`
+	AdaptiveMin int `key:"adaptive_min" default:"5" min:"1" max:"100000" doc:"the least that adaptive may come down to"`
+	AdaptiveMax int `key:"adaptive_max" default:"1000" min:"1" max:"100000" doc:"the most that adaptive may go up to"`
 }

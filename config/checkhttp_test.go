@@ -30,7 +30,7 @@ func TestChecksOfHTTP(t *testing.T) {
 		{"breaker.success_rate", "80", "80.0 is out of range; want 0 to 1"},
 		{"breaker.min_requests", "4", "4 is out of range; want 5 to 1000000"},
 		{"breaker.window", "999ms", `"999ms" is too short; want 1s or more`},
-		{"limit.adaptive_min", "0", "0 is out of range; want 1 to 10000000"},
+		{"limit.adaptive_min", "0", "0 is out of range; want 1 to 100000"},
 		{"hedge.percentile", "0.49", "0.49 is out of range; want 0.5 to 0.999"},
 		{"hedge.percentile", "1", "1.0 is out of range; want 0.5 to 0.999"},
 		{"hedge.min_delay", "0s", `"0s" is too short; want 1ms or more`},

@@ -103,7 +103,7 @@ func (g *Gradient) Done(at, latency time.Duration, valid bool) {
 	if int64(at-latency) < g.since.Load() {
 		return
 	}
-	latency = min(latency, time.Duration(g.clip.Load()))
+	latency = max(min(latency, time.Duration(g.clip.Load())), 1<<unitBits) // a unit at least: a mean of 0 divides by itself
 	word := g.samples.Add(1<<sumBits | uint64(latency+halfUnit)>>unitBits)
 	g.closeIfOver(at, word)
 }
