@@ -10,7 +10,7 @@
 //	go run ./bench/sim -sidecars 10 -instances 50  another size
 //
 // Nothing is sent and no time passes: a run is a queue of events and one goroutine, and
-// nothing in it reads the clock of the machine. The same seed gives the same output, byte
+// nothing in its output depends on the clock of the machine. The same seed gives the same output, byte
 // for byte. Several runs go on at once, which changes nothing about them.
 //
 // The life of a run: scenario, preset and size → world (instances, sidecars with their

@@ -31,7 +31,6 @@ type attempt struct {
 	began   time.Duration
 	status  int  // of an answer that is an error
 	over    bool // the sidecar does not wait for it any more
-	rescued bool // a copy has been sent because its instance was silent
 
 	on   *instance // while it is worked on
 	life int

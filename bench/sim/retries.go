@@ -11,7 +11,6 @@ const (
 	byReset
 	byStatus
 	byStall
-	byTimeout // of the request: there is no time left for another
 )
 
 // retries say when a failed attempt is repeated.
@@ -80,7 +79,7 @@ func (rules *retries) covers(why reason, status int) bool {
 				return true
 			}
 		}
-	case none, byTimeout:
+	case none:
 	}
 	return false
 }

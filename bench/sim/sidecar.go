@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"sidecar/discovery"
@@ -168,12 +167,6 @@ func (w *world) listing(n int) []discovery.Instance {
 			Zone:    zoneName(in.zone),
 		})
 	}
-	slices.SortFunc(set, func(a, b discovery.Instance) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
 	return set
 }
 

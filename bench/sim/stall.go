@@ -11,12 +11,14 @@ const (
 
 // stalled sends a copy of the request elsewhere if the attempt's instance has sent nothing
 // to anyone of its sidecar for a while, and another one has. After a silence of all, the
-// while begins anew. Whichever answers first counts. This is proxy/http's rule, as far as it
-// matters here.
+// while begins anew. Whichever answers first counts. It is proxy/http's rule
+// but for three things: a crowd waits for stalled alone here, and there also for three times what
+// most answers take; a crowd that gathers meanwhile is not noticed; and where nobody else was asked,
+// nothing is sent.
 func (a *attempt) stalled() {
 	r, s := a.request, a.request.sidecar
 	w := s.world
-	if a.rescued || r.second != nil || r.attempts > s.retry.attempts {
+	if r.second != nil || r.attempts > s.retry.attempts {
 		return
 	}
 	limit := s.retry.stalled
@@ -32,7 +34,6 @@ func (a *attempt) stalled() {
 		w.queue.put(w.now+limit/4, a, mayBeStalled)
 		return
 	}
-	a.rescued = true
 	key := upstream.PickKey{Hash: r.key, Repeatable: true}
 	lease, err := s.service.Acquire(key, append(r.tried, a.lease.Endpoint())...)
 	if err != nil {
