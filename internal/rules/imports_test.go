@@ -22,7 +22,14 @@ var table = map[string][]string{
 	"discovery/dns":             {"discovery"},
 	"discovery/file":            {"discovery"},
 	"discovery/etcd":            {"discovery"},
+	"discovery/redis":           {"discovery"},
+	"discovery/nacos":           {"discovery"},
+	"discovery/kubernetes":      {"discovery"},
+	"discovery/lastgood":        {"discovery"},
 	"registration":              {},
+	"registration/consul":       {"registration"},
+	"registration/etcd":         {"registration"},
+	"internal/servertest":       {}, // starts etcd, Redis and DNS servers, for tests
 	"healthcheck":               {},
 	"breaker":                   {"internal/window"},
 	"limiter":                   {},
@@ -47,7 +54,7 @@ var table = map[string][]string{
 }
 
 // outside are packages that nothing but a test may import.
-var outside = []string{"internal/consultest", "internal/e2e", "internal/leaktest", "internal/rules", "bench", "bench/sim", "cmd/sidecar"}
+var outside = []string{"internal/consultest", "internal/e2e", "internal/leaktest", "internal/rules", "internal/servertest", "bench", "bench/sim", "cmd/sidecar"}
 
 // A restriction says who alone may import a library, tests apart, and why.
 type restriction struct {
@@ -59,7 +66,11 @@ type restriction struct {
 var restrictions = []restriction{
 	{"github.com/spf13/viper", []string{"config"}, "the rest of the program takes a validated value and does not know where it came from"},
 	{"github.com/sony/gobreaker", []string{"breaker"}, "its callbacks run under its lock; breaker knows what may be done there"},
-	{"github.com/hashicorp/consul/api", []string{"discovery/consul", "registration", "internal/consultest"}, "no other package may depend on which registry there is"},
+	{"github.com/hashicorp/consul/api", []string{"discovery/consul"}, "no other package may depend on which registry there is"},
+	{"go.etcd.io/etcd", []string{"discovery/etcd", "registration/etcd"}, "no other package may depend on which registry there is"},
+	{"github.com/redis/go-redis", []string{"discovery/redis"}, "no other package may depend on which registry there is"},
+	{"github.com/miekg/dns", []string{"discovery/dns"}, "no other package may depend on which registry there is"},
+	{"github.com/fsnotify/fsnotify", []string{"discovery/file"}, "watching files is that source's business"},
 	{"google.golang.org/grpc", []string{"healthcheck"}, "it is a client for health checks; what is proxied does not pass through it"},
 	{"github.com/cespare/xxhash", []string{"balancer"}, "the hash of the ring is the same in every sidecar, and in one place"},
 	{"github.com/spf13/cobra", []string{"cmd/sidecar"}, "flags belong to the command line"},
