@@ -44,6 +44,9 @@ type Update struct {
 	// Unknown tells that the source answered and does not know the service at all;
 	// a known service without instances has Unknown false and no Instances.
 	Unknown bool
+	// Stored tells that no registry has said this now: it is the last good set, from disk, and
+	// At is when it was last true.
+	Stored bool
 	// Err is why the lookup failed. The last set still stands.
 	Err error
 	// Index is the registry's own version of the set, 0 where there is none.
