@@ -70,7 +70,7 @@ type Update struct {
 // after which the last set still stands and Watch goes on trying. An answer that proves nothing
 // (empty without a leader, malformed as a whole) is a failed lookup. It blocks until ctx ends,
 // and has ended everything it started when it returns. It calls report from one goroutine at a
-// time; report does not block. Watch is called once per Source.
+// time; report does not block. Watch may be called again once it has returned.
 type Source interface {
 	Watch(ctx context.Context, report func(Update))
 }
