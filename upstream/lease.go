@@ -134,6 +134,9 @@ func (l *Lease) Report(r Result) {
 		// Before the breaker, which may open now and be asked why.
 		e.errors.add(l.service.clock.now(), r)
 	}
+	if r.Outcome == ConnectFailed {
+		l.service.doubts()
+	}
 	e.observe(r, momentOf(l.at), l.permit.Probe())
 	if r.Outcome.answered() {
 		e.hears(momentOf(l.at))

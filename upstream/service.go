@@ -35,6 +35,8 @@ type Service struct {
 	inbox inbox
 	trips tripLog
 	slots slots
+	// asking is how the source is asked to look again.
+	asking asking
 
 	// What the service's goroutine publishes beside the snapshot.
 	source  atomic.Pointer[sourceState]
@@ -48,6 +50,7 @@ type Service struct {
 	// Owned by the service's goroutine.
 	endpoints  map[string]*Endpoint // by ID
 	order      []*Endpoint          // sorted by ID; a new slice for each set
+	reported   []discovery.Instance // the last set
 	reweighted bool                 // a picker would be made differently now
 	events     []Event              // of this step
 	spares     []*Endpoint          // the fallback instances, sorted by ID
@@ -73,6 +76,7 @@ func New(o Options) *Service {
 	s.log = s.log.With(zap.String("service", o.Name))
 	s.inbox.wake = make(chan struct{}, 1)
 	s.trips.poke = s.inbox.poke
+	s.asking.source, _ = o.Source.(discovery.Refresher)
 	s.budget = newBudget(o.Budget, s.clock)
 	s.makeSpares()
 	s.source.Store(&sourceState{})
@@ -216,8 +220,10 @@ func (s *Service) step(ctx context.Context) time.Time {
 		s.tellKnown()
 	}
 	s.emit()
-	if at := s.compare(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
-		next = at
+	for _, at := range []time.Time{s.compare(now), s.asking.ask(now)} {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
 	}
 	return next
 }

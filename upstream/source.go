@@ -23,6 +23,8 @@ type sourceState struct {
 	lastError   time.Time
 	errorText   string // of the last error
 	failing     bool   // the error is newer than the answer
+	stored      bool   // its last answer was the set on disk
+	problems    []string
 	index       uint64
 	updates     uint64
 	errors      uint64
@@ -57,14 +59,23 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 		s.log.Info("source answers again", zap.String("after", state.errorText))
 	}
 	first := !state.known
-	state.known, state.unknown, state.failing = true, u.Unknown, false
+	state.problems = u.Problems
+	same := !first && u.Unknown == state.unknown && discovery.Equal(u.Instances, s.reported)
+	state.unknown, state.failing = u.Unknown, false
+	s.heed(&state, u, now)
 	state.index = u.Index
-	state.updates++
 	state.lastSuccess = u.At
 	if u.At.IsZero() {
 		state.lastSuccess = now
 	}
+	if same {
+		s.source.Store(&state)
+		return
+	}
+	state.updates++
 	s.source.Store(&state)
+	s.reported = u.Instances
+	s.asking.calm()
 
 	before := len(s.endpoints)
 	added, retired := s.reconcile(ctx, u.Instances, now)
@@ -80,6 +91,20 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 		s.log.Info("instances changed", zap.Int("added", added), zap.Int("retired", retired),
 			zap.Int("total", len(s.order)), zap.Uint64("index", u.Index))
 	}
+}
+
+// heed takes in whether a set is the registry's or that on disk.
+func (s *Service) heed(state *sourceState, u *discovery.Update, now time.Time) {
+	if u.Stored && !state.stored {
+		s.note(now, "", "from disk", "the registry does not answer yet; the last good set is used")
+		s.log.Warn("the registry does not answer yet, the last good set is used", zap.Int("instances", len(u.Instances)),
+			zap.Duration("age", now.Sub(u.At).Round(time.Second)))
+	}
+	if state.stored && !u.Stored {
+		s.note(now, "", "from the registry", "it answers, the set on disk is used no more")
+		s.log.Info("the registry answers, the set on disk is used no more")
+	}
+	state.known, state.stored = true, u.Stored
 }
 
 // reconcile makes the endpoints those of instances.

@@ -75,7 +75,7 @@ func TestSourceErrorKeepsTheSet(t *testing.T) {
 			t.Errorf("logged %d times", n)
 		}
 		st.reports("a", "b")
-		if source := st.Status().Source; source.Failing || source.LastError == "" || source.Updates != 2 {
+		if source := st.Status().Source; source.Failing || source.LastError == "" || source.Updates != 1 {
 			t.Errorf("source %+v", source)
 		}
 		st.wantEvents()

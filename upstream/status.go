@@ -49,6 +49,11 @@ type SourceStatus struct {
 	// was that it does not know the service.
 	Known   bool `json:"known"`
 	Unknown bool `json:"unknown"`
+	// Stored tells that it has not answered since the start, and the set is that on disk, as
+	// it was at LastSuccess.
+	Stored bool `json:"stored,omitempty"`
+	// Problems are what it has left out of the set, and why.
+	Problems []string `json:"problems,omitempty"`
 	// LastSuccess is when it last answered, and AgeSeconds how long ago that is.
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	AgeSeconds  float64   `json:"age_seconds"`
@@ -59,8 +64,8 @@ type SourceStatus struct {
 	Failing     bool      `json:"failing"`
 	// Index is the registry's version of the set.
 	Index uint64 `json:"index"`
-	// Updates and Errors count what it has reported. Sets that came faster than they
-	// could be taken in count once.
+	// Updates counts the sets that differed from the one before, and Errors the lookups that
+	// failed. What came faster than it could be taken in counts once.
 	Updates uint64 `json:"updates"`
 	Errors  uint64 `json:"errors"`
 }
@@ -158,6 +163,8 @@ func (st *sourceState) status(now time.Time) SourceStatus {
 		LastError:   st.errorText,
 		LastErrorAt: st.lastError,
 		Failing:     st.failing,
+		Stored:      st.stored,
+		Problems:    st.problems,
 		Index:       st.index,
 		Updates:     st.updates,
 		Errors:      st.errors,
