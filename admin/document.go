@@ -3,6 +3,8 @@ package admin
 import (
 	"time"
 
+	"sidecar/discovery"
+	"sidecar/registration"
 	"sidecar/upstream"
 )
 
@@ -18,6 +20,10 @@ type Document struct {
 	Loops     []Loop     `json:"loops"`
 	Listeners []Listener `json:"listeners"`
 	Services  []Service  `json:"services"`
+	// Registrations are the local services that are announced.
+	Registrations []registration.Status `json:"registrations,omitempty"`
+	// Notices are what the operator should know of the sidecar as a whole, a sentence each.
+	Notices []string `json:"notices,omitempty"`
 }
 
 // A Loop is one event loop.
@@ -43,6 +49,8 @@ type Listener struct {
 // its configuration says. In JSON the two are one object.
 type Service struct {
 	Policy     string `json:"policy"`      // of its balancer
-	SourceKind string `json:"source_kind"` // consul, static, …
+	SourceKind string `json:"source_kind"` // consul, static, …; several with commas
+	// Sources are what each of its sources has said, in the order of the configuration.
+	Sources []discovery.Status `json:"sources,omitempty"`
 	upstream.Status
 }

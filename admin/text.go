@@ -20,6 +20,7 @@ func WriteText(w io.Writer, d *Document) error {
 	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	t.head(d)
 	t.listeners(d)
+	t.registrations(d)
 	for i := range d.Services {
 		t.service(&d.Services[i], d.At)
 	}
@@ -59,6 +60,9 @@ func (t *table) head(d *Document) {
 	for _, m := range d.Readiness.Missing {
 		t.line("  missing: %s", printable(m))
 	}
+	for _, n := range d.Notices {
+		t.line("  note: %s", printable(n))
+	}
 	for _, l := range d.Loops {
 		if l.Panics > 0 {
 			t.line("  loop %d: %d tasks ended by a panic: see the log, and report it", l.Index, l.Panics)
@@ -86,6 +90,7 @@ func (t *table) service(s *Service, now time.Time) {
 	t.line("")
 	t.line("%s (%s): %d of %s usable; %s", printable(s.Service), printable(s.Policy),
 		usable(s), plural(s.Total, "endpoint"), source(s, now))
+	t.sources(s, now)
 	if s.Source.Failing {
 		t.line("  %s fails: %s", printable(s.SourceKind), printable(s.Source.LastError))
 	}
@@ -122,20 +127,6 @@ func glance(e *upstream.EndpointStatus) string {
 		return ""
 	}
 	return clipped(e.Verdict, maxVerdict)
-}
-
-// source says what the set of instances is worth.
-func source(s *Service, now time.Time) string {
-	kind := printable(s.SourceKind)
-	switch {
-	case !s.Source.Known:
-		return kind + " has not answered yet"
-	case s.Source.Unknown:
-		return fmt.Sprintf("%s does not know the service, as of %s ago", kind, span(now.Sub(s.Source.LastSuccess)))
-	case s.Source.Index != 0:
-		return fmt.Sprintf("%s answered %s ago, index %d", kind, span(now.Sub(s.Source.LastSuccess)), s.Source.Index)
-	}
-	return fmt.Sprintf("%s answered %s ago", kind, span(now.Sub(s.Source.LastSuccess)))
 }
 
 // since is how long ago something was, or empty when it never was.

@@ -11,7 +11,7 @@
 //
 //   - What somebody else already knows (services, endpoints, sources, loops) is asked for at
 //     each scrape, through a callback: ObserveServices, ObserveEndpoints, ObserveSources,
-//     ObserveLoops, ObserveAccessLog. Nothing is kept of it, so the series of an endpoint
+//     ObserveLoops, ObserveAccessLog, ObserveRegistrations. Nothing is kept of it, so the series of an endpoint
 //     that is gone vanish by themselves.
 //
 // A proxy uses it like this:
@@ -61,6 +61,8 @@ type Registry struct {
 	sources   *sourceFamily
 	turns     *loopFamily
 	accessLog *accessLogFamily
+
+	registrations *registrationFamily
 }
 
 // New makes a Registry that counts nothing of a service yet; it has the series of the build,
@@ -77,6 +79,8 @@ func New(o Options) *Registry {
 		sources:   newSourceFamily(),
 		turns:     newLoopFamily(),
 		accessLog: newAccessLogFamily(),
+
+		registrations: newRegistrationFamily(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        namespace + "_build_info",
@@ -90,7 +94,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog,
+		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations,
 	)
 	return r
 }
@@ -144,6 +148,12 @@ func (r *Registry) ObserveSources(each func(emit func(SourceSample))) {
 // ObserveLoops registers who tells the counters of all event loops, as ObserveEndpoints does.
 func (r *Registry) ObserveLoops(each func(emit func(LoopSample))) {
 	r.turns.each.Store(&each)
+}
+
+// ObserveRegistrations registers who tells the state of all announcements of local services, as
+// ObserveEndpoints does.
+func (r *Registry) ObserveRegistrations(each func(emit func(RegistrationSample))) {
+	r.registrations.each.Store(&each)
 }
 
 // Gatherer gives everything that is counted, for whoever wants values instead of text.

@@ -71,11 +71,14 @@ func everything() *Registry {
 		emit(ServiceSample{Service: "orders", Total: 1, Adaptive: &AdaptiveSample{Limit: 20}})
 	})
 	r.ObserveSources(func(emit func(SourceSample)) {
-		emit(SourceSample{Service: "orders", Source: "consul", Known: true, LastSuccess: time.Unix(100, 5e8), LastError: time.Unix(50, 0), Instances: 4})
+		emit(SourceSample{Service: "orders", Source: "consul", Known: true, LastSuccess: time.Unix(100, 5e8), LastError: time.Unix(50, 0), Instances: 4, States: map[string]int{"passing": 4}})
 	})
 	r.ObserveLoops(func(emit func(LoopSample)) {
 		emit(LoopSample{Loop: 0, Turns: 7})
 		emit(LoopSample{Loop: 1, Panics: 1})
+	})
+	r.ObserveRegistrations(func(emit func(RegistrationSample)) {
+		emit(RegistrationSample{Service: "app", ID: "app-80", Registry: "consul", Registered: true, LastSuccess: time.Unix(100, 0), Renewals: 3})
 	})
 	r.ObserveAccessLog(func(emit func(AccessLogSample)) {
 		emit(AccessLogSample{Lines: 5, Dropped: 2, WriteErrors: 1})
@@ -106,7 +109,7 @@ func TestEveryDescribedFamilyIsCollected(t *testing.T) {
 	for _, name := range []string{
 		"sidecar_build_info", "process_open_fds", "go_goroutines",
 		"sidecar_listener_connections_accepted_total", "sidecar_http_requests_total",
-		"sidecar_tcp_sessions_total", "sidecar_service_endpoints", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_loop_turns_total",
+		"sidecar_tcp_sessions_total", "sidecar_service_endpoints", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_source_age_seconds", "sidecar_source_registered", "sidecar_registration_registered", "sidecar_loop_turns_total",
 		"sidecar_access_log_lines_total",
 	} {
 		if !seen[name] {

@@ -132,61 +132,6 @@ func (f *endpointFamily) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A SourceSample is the state of one service's source at the moment of a scrape.
-type SourceSample struct {
-	Service string
-	Source  string // its kind: consul, static, dns, …
-
-	Known       bool      // it has reported a set
-	LastSuccess time.Time // zero: never
-	LastError   time.Time // zero: never
-	Updates     uint64    // sets reported
-	Errors      uint64    // failed lookups
-	Instances   int       // in the last set
-}
-
-type sourceFamily struct {
-	each                                                      atomic.Pointer[func(func(SourceSample))]
-	known, lastSuccess, lastError, updates, errors, instances *prometheus.Desc
-}
-
-func newSourceFamily() *sourceFamily {
-	const sub = "source"
-	by := []string{"service", "source"}
-	return &sourceFamily{
-		known:       desc(sub, "known", "1 once the source has reported a set of instances.", by...),
-		lastSuccess: desc(sub, "last_success_timestamp_seconds", "When the source last answered.", by...),
-		lastError:   desc(sub, "last_error_timestamp_seconds", "When a lookup last failed.", by...),
-		updates:     desc(sub, "updates_total", "Sets of instances that the source reported.", by...),
-		errors:      desc(sub, "errors_total", "Lookups that failed.", by...),
-		instances:   desc(sub, "instances", "Instances in the last set.", by...),
-	}
-}
-
-// Describe is prometheus.Collector's.
-func (f *sourceFamily) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch, f.known, f.lastSuccess, f.lastError, f.updates, f.errors, f.instances)
-}
-
-// Collect is prometheus.Collector's.
-func (f *sourceFamily) Collect(ch chan<- prometheus.Metric) {
-	type key struct{ service, source string }
-	all := map[key]SourceSample{} // a service has one source; the last word counts
-	gather(&f.each, func(s SourceSample) { all[key{label(s.Service), label(s.Source)}] = s })
-	for k, s := range all {
-		gauge(ch, f.known, truth(s.Known), k.service, k.source)
-		if !s.LastSuccess.IsZero() {
-			gauge(ch, f.lastSuccess, seconds(s.LastSuccess), k.service, k.source)
-		}
-		if !s.LastError.IsZero() {
-			gauge(ch, f.lastError, seconds(s.LastError), k.service, k.source)
-		}
-		counter(ch, f.updates, s.Updates, k.service, k.source)
-		counter(ch, f.errors, s.Errors, k.service, k.source)
-		gauge(ch, f.instances, float64(s.Instances), k.service, k.source)
-	}
-}
-
 // A LoopSample is what one event loop has done up to the moment of a scrape.
 type LoopSample struct {
 	Loop int // its index

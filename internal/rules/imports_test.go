@@ -40,7 +40,7 @@ var table = map[string][]string{
 	"proxy/http/h1":             {},
 	"metrics":                   {},
 	"accesslog":                 {},
-	"admin":                     {"upstream", "metrics"},
+	"admin":                     {"upstream", "metrics", "discovery", "registration"},
 	"internal/eventloop":        {},
 	"internal/window":           {},
 	"internal/daemon":           {all},
