@@ -120,7 +120,7 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		{
 			"consul with a password",
 			"[consul]\naddress = \"http://me:secret@127.0.0.1:8500\"",
-			`config.toml:2: consul.address: has a user and a password, which Consul does not take; use token_file`,
+			`config.toml:2: consul.address: has a user or a password, which Consul does not take; use token_file`,
 		},
 		{
 			"consul with a path",

@@ -2,8 +2,6 @@ package config
 
 import (
 	"errors"
-	"net"
-	"net/url"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -37,6 +35,10 @@ func (f *field) checkText(s string) *mistake {
 		if s == "" || strings.TrimSpace(s) != s {
 			return wrong("%q is empty or has blanks around it", s)
 		}
+	case "filled":
+		if s == "" || strings.TrimSpace(s) != s {
+			return wrong("%q is empty or has blanks around it", s)
+		}
 	case "instance":
 		return checkInstance(s)
 	case "retry":
@@ -51,9 +53,6 @@ func (f *field) checkText(s string) *mistake {
 		return checkLogPath(s)
 	case "log_format":
 		return checkLogFormat(s)
-	case "consul":
-		_, _, m := parseConsul(s)
-		return m
 	default:
 		return f.checkHTTP(s)
 	}
@@ -165,55 +164,6 @@ func checkRegexp(s string) *mistake {
 		return wrong("%q is not a regular expression", s)
 	}
 	return nil
-}
-
-// parseConsul reads the address of the Consul agent: "host:port" or "unix:///path", and whether
-// its scheme says plain, TLS or nothing.
-func parseConsul(s string) (address, scheme string, m *mistake) {
-	const forms = `want host:port, http://host:port, https://host:port or unix:///path`
-	for _, prefix := range []string{"unix://", "unix:"} {
-		if name, ok := strings.CutPrefix(s, prefix); ok {
-			if m := socketPath(s, name); m != nil {
-				return "", "", m
-			}
-			return "unix://" + name, "", nil
-		}
-	}
-	rest := s
-	if before, after, ok := strings.Cut(s, "://"); ok {
-		if before != "http" && before != "https" {
-			return "", "", wrong("%q: scheme %q is not known; %s", s, before, forms)
-		}
-		scheme = before
-		u, err := url.Parse(s)
-		switch {
-		case err == nil && u.User != nil:
-			return "", "", wrong("has a user and a password, which Consul does not take; use token_file")
-		case strings.Contains(after, "@"):
-			return "", "", wrong("is not a URL; %s", forms)
-		case err == nil && (u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != ""):
-			return "", "", wrong("%q has a path, which is not supported; %s", s, forms)
-		}
-		rest = strings.TrimRight(after, "/")
-		if _, _, m := splitHostPort(rest); m != nil && !strings.HasSuffix(rest, ":") {
-			if scheme == "https" {
-				rest += ":443"
-			} else {
-				rest += ":80"
-			}
-		}
-	}
-	host, port, m := splitHostPort(rest)
-	if m != nil {
-		return "", "", wrong("%q is not an address; %s", s, forms)
-	}
-	if m := checkPort(s, port, 1); m != nil {
-		return "", "", m
-	}
-	if !validHost(host) {
-		return "", "", wrong("%q: %q is neither an ip address nor a host name; %s", s, host, forms)
-	}
-	return net.JoinHostPort(host, port), scheme, nil
 }
 
 func only(s string, ok func(byte) bool) bool {

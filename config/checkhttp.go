@@ -29,13 +29,13 @@ func (f *field) checkHTTP(s string) *mistake {
 	case "hash_key":
 		return checkHashKey(s)
 	case "header":
-		return checkHeader(s)
+		return checkHeader(s, strings.TrimSuffix(f.path, f.key)+"host")
 	case "statuses":
 		return checkStatuses(s)
 	case "media_type":
 		return checkMediaType(s)
 	default:
-		panic("config: no such check: " + f.check) //nolint:forbidigo // only a programmer's mistake leads here
+		return f.checkRegistry(s)
 	}
 	return nil
 }
@@ -101,8 +101,8 @@ func checkHashKey(s string) *mistake {
 }
 
 // checkHeader checks "Name: value". What a probe must write itself, and what would change where
-// its request ends, is refused.
-func checkHeader(s string) *mistake {
+// its request ends, is refused. Host is the key that a Host belongs into.
+func checkHeader(s, host string) *mistake {
 	const form = `want "Name: value"`
 	name, value, ok := strings.Cut(s, ":")
 	switch {
@@ -113,7 +113,7 @@ func checkHeader(s string) *mistake {
 	case strings.TrimSpace(value) == "":
 		return wrong("%q has no value; %s", s, form)
 	case strings.EqualFold(name, "Host"):
-		return wrong("%q: write health_check.host instead", s)
+		return wrong("%q: write %s instead", s, host)
 	}
 	own := []string{"Connection", "Content-Length", "Expect", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade"}
 	if slices.ContainsFunc(own, func(o string) bool { return strings.EqualFold(o, name) }) {

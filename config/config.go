@@ -2,14 +2,15 @@ package config
 
 import "time"
 
-// The tags of a field are its schema; schema.go reads them:
+// The tags of a field are its schema; schema.go reads them. The keys of an embedded struct are
+// those of the struct it is embedded in.
 //
 //	key       the key in the file
 //	default   the value without any other, as it would stand in an environment variable
 //	allowed   the words it may be, separated by |
 //	later     words that are known, but belong to a later version
 //	min, max  the range, both included; a duration is 0s or more when nothing else is said
-//	check     the name of a further check, see check.go and checkhttp.go
+//	check     the name of a further check, see check.go, checkhttp.go and checkregistry.go
 //	fallback  a variable that gives the default, see doc.go
 //	doc       what it is, in one line
 
@@ -18,13 +19,22 @@ type Config struct {
 	Admin   Admin   `key:"admin" doc:"The interface for the operator."`
 	Log     Log     `key:"log" doc:"The log, on standard error."`
 	Runtime Runtime `key:"runtime" doc:"The process."`
-	Consul  Consul  `key:"consul" doc:"The Consul agent that services are looked up in."`
+	Consul  Consul  `key:"consul" doc:"The Consul agent that services are looked up in and announced to."`
+
+	// What follows is used by the services whose sources it belongs to, and Etcd by announcements.
+	Etcd       Etcd       `key:"etcd" doc:"etcd, where services are looked up and announced."`
+	Redis      Redis      `key:"redis" doc:"Redis, where services are looked up."`
+	Nacos      Nacos      `key:"nacos" doc:"Nacos, where services are looked up."`
+	Kubernetes Kubernetes `key:"kubernetes" doc:"The API server of Kubernetes, where services are looked up."`
+	DNS        DNS        `key:"dns" doc:"How source dns looks up names."`
 
 	AccessLog AccessLog `key:"access_log" doc:"The access log: a line for each request of protocol http."`
 
 	// Services are in the order of the file; those that only the environment names come
 	// last, sorted by name. Each has its own values, [defaults] included. There may be none.
 	Services []Service `key:"service" doc:"A service that is reached through this sidecar."`
+	// Registers are in the same order. There may be none.
+	Registers []Register `key:"register" doc:"A local service that is announced to a registry, for others to find."`
 }
 
 // Admin is the interface for the operator.
@@ -53,26 +63,4 @@ type Runtime struct {
 	StateDir string        `key:"state_dir" default:"" fallback:"STATE_DIRECTORY" doc:"folder for the last good instance sets; empty: none; default from $STATE_DIRECTORY"`
 	Drain    time.Duration `key:"drain" default:"30s" doc:"how long a stop waits for what is running; 0s: not at all"`
 	Zone     string        `key:"zone" default:"" check:"zone" doc:"the zone that this host is in, as instances name theirs; empty: zones are not looked at"`
-}
-
-// Consul is how the registry is reached.
-type Consul struct {
-	// Address is "host:port" or "unix:///path" once loaded: the scheme went into TLS.Enabled.
-	Address     string    `key:"address" default:"127.0.0.1:8500" check:"consul" fallback:"CONSUL_HTTP_ADDR" doc:"host:port, http(s)://host:port or unix:///path; default from $CONSUL_HTTP_ADDR"`
-	Token       Secret    `key:"token" default:"" fallback:"CONSUL_HTTP_TOKEN" doc:"ACL token, better kept in token_file; default from $CONSUL_HTTP_TOKEN"`
-	TokenFile   string    `key:"token_file" default:"" fallback:"CONSUL_HTTP_TOKEN_FILE" doc:"file with the token, read again on change; default from $CONSUL_HTTP_TOKEN_FILE"`
-	Datacenter  string    `key:"datacenter" default:"" doc:"empty: that of the agent"`
-	Consistency string    `key:"consistency" default:"stale" allowed:"default|stale|consistent" doc:"stale: any server answers, with or without a leader"`
-	TLS         ConsulTLS `key:"tls" doc:"TLS to the agent."`
-}
-
-// ConsulTLS is TLS to the Consul agent. It is on when enabled is true, when the address begins
-// with https://, and when any other key of the table is set, unless enabled is written as false
-// or the address begins with http://. Enabled holds the outcome.
-type ConsulTLS struct {
-	Enabled    bool   `key:"enabled" default:"false" doc:"true by itself with https:// or another key of this table"`
-	CAFile     string `key:"ca_file" default:"" doc:"PEM file of the authorities to trust; empty: the system's"`
-	CertFile   string `key:"cert_file" default:"" doc:"PEM file of the client certificate; needs key_file"`
-	KeyFile    string `key:"key_file" default:"" doc:"PEM file of the client certificate's key"`
-	ServerName string `key:"server_name" default:"" doc:"name that the agent's certificate must have; empty: the host of address"`
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,14 +11,15 @@ import (
 const (
 	ours            = "SIDECAR_"
 	oursService     = ours + "SERVICE_"
+	oursRegister    = ours + "REGISTER_"
 	oursDefaults    = ours + "DEFAULTS_"
 	stateDirVar     = "STATE_DIRECTORY"
 	consulToken     = "consul.token"
 	consulTokenFile = "consul.token_file"
 )
 
-// readEnvironment fills the env layers, makes the services that only the environment names, and
-// returns the layer of the variables that are not ours.
+// readEnvironment fills the env layers, makes the services and announcements that only the
+// environment names, and returns the layer of the variables that are not ours.
 func (l *loader) readEnvironment(env []string) (fallback layer) {
 	vars := make(map[string]string)
 	for _, e := range env {
@@ -25,22 +27,22 @@ func (l *loader) readEnvironment(env []string) (fallback layer) {
 			vars[name] = value
 		}
 	}
-	inFile := slices.Clone(l.services)
-	made := make(map[string]*scope) // by NAME part of the variable
+	services, registers := newNamed(&l.services), newNamed(&l.registers)
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		switch {
 		case !strings.HasPrefix(name, ours):
 		case strings.HasPrefix(name, oursService):
-			l.serviceVariable(name, vars[name], inFile, made)
+			l.itemVariable(services, name, vars[name])
+		case strings.HasPrefix(name, oursRegister):
+			l.itemVariable(registers, name, vars[name])
 		case strings.HasPrefix(name, oursDefaults):
 			l.variable(&l.defaults, strings.TrimPrefix(name, oursDefaults), name, vars[name])
 		default:
 			l.variable(&l.root, strings.TrimPrefix(name, ours), name, vars[name])
 		}
 	}
-	for _, part := range slices.Sorted(maps.Keys(made)) {
-		l.addService(part, made[part])
-	}
+	l.addItems(services)
+	l.addItems(registers)
 	return l.fallback(vars)
 }
 
@@ -70,30 +72,74 @@ func (l *loader) setVariable(s *scope, into layer, f *field, name, value string)
 	}
 }
 
-// serviceVariable sets a key of the service that the variable names.
-func (l *loader) serviceVariable(name, value string, inFile []*scope, made map[string]*scope) {
-	rest := strings.TrimPrefix(name, oursService)
-	part, f := l.splitService(rest, inFile)
+// A named is a list of tables whose items variables name.
+type named struct {
+	*collection
+	inFile []*scope
+	made   map[string]*scope // by the part of the variable that is the name
+}
+
+func newNamed(c *collection) *named {
+	return &named{c, slices.Clone(c.scopes), make(map[string]*scope)}
+}
+
+// find returns the items of the file that part, as variables spell it, names.
+func (n *named) find(part string) []*scope {
+	var found []*scope
+	for _, s := range n.inFile {
+		if s.name != "" && variable(s.name) == part {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// split takes ORDERS_RETRY_ATTEMPTS apart into the item's part and its key. Where several splits
+// are possible an item of the file wins, and then the longer key. Other is an item of the file
+// that a shorter key would belong to.
+func (n *named) split(rest string) (part string, f *field, other *scope) {
+	longestFirst := slices.SortedStableFunc(slices.Values(n.fields.leaves()), func(a, b *field) int {
+		return cmp.Compare(len(b.path), len(a.path))
+	})
+	known := false
+	for _, leaf := range longestFirst {
+		p, ok := strings.CutSuffix(rest, "_"+variable(leaf.path))
+		if !ok || p == "" {
+			continue
+		}
+		found := n.find(p)
+		switch {
+		case known && len(found) > 0:
+			return part, f, found[0]
+		case len(found) > 0:
+			part, f, known = p, leaf, true
+		case f == nil:
+			part, f = p, leaf
+		}
+	}
+	return part, f, nil
+}
+
+// itemVariable sets a key of the item that the variable names.
+func (l *loader) itemVariable(n *named, name, value string) {
+	part, f, other := n.split(strings.TrimPrefix(name, n.prefix))
 	if f == nil {
 		l.unknownVariable(name)
 		return
 	}
-	var matches []*scope
-	for _, s := range inFile {
-		if s.name != "" && variable(s.name) == part {
-			matches = append(matches, s)
-		}
+	matches := n.find(part)
+	if other != nil {
+		matches = append(matches[:1:1], other)
 	}
 	switch len(matches) {
 	case 1:
 		l.setVariable(matches[0], matches[0].env, f, name, value)
 	case 0:
-		s := made[part]
+		s := n.made[part]
 		if s == nil {
-			fresh := newScope(l.schema.service, "service.")
-			s = &fresh
+			s = n.scope(n.fields.key + ".")
 			s.name = strings.ReplaceAll(strings.ToLower(part), "_", "-")
-			made[part] = s
+			n.made[part] = s
 		}
 		l.setVariable(s, s.env, f, name, value)
 	default:
@@ -101,54 +147,43 @@ func (l *loader) serviceVariable(name, value string, inFile []*scope, made map[s
 			return // which is reported where they are
 		}
 		l.problems = append(l.problems, Problem{Variable: name, Message: fmt.Sprintf(
-			"means service %q as well as %q; set it in the file, or rename one", matches[0].name, matches[1].name)})
+			"means %s %q as well as %q; set it in the file, or rename one", n.fields.key, matches[0].name, matches[1].name)})
 	}
 }
 
-// splitService takes ORDERS_RETRY_ATTEMPTS apart into the service's part and its key. Where
-// several splits are possible a service of the file wins, and then the longer key.
-func (l *loader) splitService(rest string, inFile []*scope) (part string, f *field) {
-	known := false
-	for _, leaf := range l.schema.service.leaves() {
-		p, ok := strings.CutSuffix(rest, "_"+variable(leaf.path))
-		if !ok || p == "" {
-			continue
-		}
-		isKnown := slices.ContainsFunc(inFile, func(s *scope) bool { return variable(s.name) == p })
-		if f == nil || isKnown && !known || isKnown == known && len(leaf.path) > len(f.path) {
-			part, f, known = p, leaf, isKnown
-		}
+// addItems adds the items that only the environment names.
+func (l *loader) addItems(n *named) {
+	for _, part := range slices.Sorted(maps.Keys(n.made)) {
+		l.addItem(n, part, n.made[part])
 	}
-	return part, f
 }
 
-// addService adds a service that only the environment names.
-func (l *loader) addService(part string, s *scope) {
-	if _, ok := s.env["listen"]; !ok {
+func (l *loader) addItem(n *named, part string, s *scope) {
+	if _, ok := s.env[n.needs]; !ok {
 		if l.incomplete {
 			return
 		}
-		// Every variable of a service that is not there is one mistake: its name is.
-		listen := oursService + part + "_LISTEN"
+		// Every variable of an item that is not there is one mistake: its name is.
+		without := n.prefix + part + "_" + variable(n.needs)
 		for _, path := range slices.Sorted(maps.Keys(s.env)) {
 			name := s.env[path].origin.variable
 			l.problems = append(l.problems, Problem{
 				Variable:   name,
-				Message:    fmt.Sprintf("there is no service %q in the file, and without %s none is made", s.name, listen),
+				Message:    fmt.Sprintf("there is no %s %q in the file, and without %s none is made", n.fields.key, s.name, without),
 				Suggestion: l.nearVariable(name, true),
 			})
 		}
 		return
 	}
-	if named, ok := s.env["name"]; !ok {
-		s.env["name"] = setting{value: s.name, origin: s.env["listen"].origin}
-		if m := checkName(s.name); m != nil {
+	if written, ok := s.env["name"]; !ok {
+		s.env["name"] = setting{value: s.name, origin: s.env[n.needs].origin}
+		if m := n.fields.child("name").checkText(s.name); m != nil {
 			l.report(s, s.start(), "name", m)
 		}
-	} else if text, ok := named.value.(string); ok {
+	} else if text, ok := written.value.(string); ok {
 		s.name = text
 	}
-	l.services = append(l.services, s)
+	n.scopes = append(n.scopes, s)
 }
 
 func (l *loader) unknownVariable(name string) {
@@ -162,12 +197,14 @@ func (l *loader) unknownVariable(name string) {
 // nearVariable returns the variable that was probably meant, or "".
 func (l *loader) nearVariable(name string, onlyFile bool) string {
 	var candidates []string
-	for _, s := range l.services {
-		if s.name == "" || s.line == 0 {
-			continue
-		}
-		for _, f := range l.schema.service.leaves() {
-			candidates = append(candidates, oursService+variable(s.name)+"_"+variable(f.path))
+	for _, c := range []*collection{&l.services, &l.registers} {
+		for _, s := range c.scopes {
+			if s.name == "" || s.line == 0 {
+				continue
+			}
+			for _, f := range c.fields.leaves() {
+				candidates = append(candidates, c.prefix+variable(s.name)+"_"+variable(f.path))
+			}
 		}
 	}
 	if onlyFile {
@@ -179,19 +216,28 @@ func (l *loader) nearVariable(name string, onlyFile bool) string {
 	for _, f := range l.schema.defaults.leaves() {
 		candidates = append(candidates, oursDefaults+variable(f.path))
 	}
-	if near := nearestName(name, candidates); near != "" || !strings.HasPrefix(name, oursService) {
+	if near := nearestName(name, candidates); near != "" {
 		return near
 	}
-	// A service that only the environment knows: guess where its name ends.
-	rest := strings.TrimPrefix(name, oursService)
+	for _, c := range []*collection{&l.services, &l.registers} {
+		if rest, ok := strings.CutPrefix(name, c.prefix); ok {
+			return c.nearKey(rest)
+		}
+	}
+	return ""
+}
+
+// nearKey is nearVariable for an item that only the environment knows: it guesses where its name
+// ends.
+func (c *collection) nearKey(rest string) string {
 	var keys []string
-	for _, f := range l.schema.service.leaves() {
+	for _, f := range c.fields.leaves() {
 		keys = append(keys, variable(f.path))
 	}
 	for i := range rest {
 		if rest[i] == '_' && i > 0 {
 			if key := nearest(rest[i+1:], keys); key != "" {
-				return oursService + rest[:i+1] + key
+				return c.prefix + rest[:i+1] + key
 			}
 		}
 	}

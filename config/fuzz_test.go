@@ -18,6 +18,10 @@ func FuzzParse(f *testing.F) {
 	f.Add(commentedKey.ReplaceAll(example, []byte("$1")))
 	for _, seed := range []string{
 		orders + defaultsOfAll, orders + "protocol='tcp'\nbalancer.policy='ring_hash'\nhealth_check.type='grpc'\n" + defaultsOfAll,
+		registries + announcements, orders + "discovery.sources=['etcd','redis','dns','nacos','kubernetes']\n" + registries,
+		orders + "[service.discovery]\nsource='dns'\ndns={type='a',port=1}\nservice='[::1]'\n[[register]]\nname='a'\nport=1\n[[register]]\nname='b'\nid='a-1'\nport=2",
+		"[register]\nname=1", "register=[{},1]", "[[register]]\nname='\"\\'\nport=1\nmeta=['a==']\ncheck.type='tcp'\n",
+		"[nacos]\naddresses=['https://a:1/?','://','http://[::1']\n[kubernetes]\naddress='http://'\n[redis]\naddress='unix:'\n[dns]\nservers=['::1%']",
 		orders + "[service.fallback]\nstatus=503\nbody='''a\n\t\"\\b'''", orders + "[service.health_check]\ntype='http'\nheaders=['a:b']\nbody='('",
 		"", "\ufeff", "a", "[", "[[", "[[service]]", "[[service]]\n[service]\n", "[service]\nname=1", "service=[{},1]",
 		"service=[{name='a',listen='127.0.0.1:1'}]\n[[service]]", orders + "[service.retry]\nattempts='2'\nAttempts=3",
@@ -59,7 +63,9 @@ func FuzzEnvironment(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"SIDECAR_SERVICE_ORDERS_LISTEN", "127.0.0.1:1"}, {"SIDECAR_SERVICE__LISTEN", ""}, {"SIDECAR_SERVICE_A_RETRY_ON", "a,,b"},
 		{"SIDECAR_DEFAULTS_RETRY_BUDGET", "NaN"}, {"SIDECAR_", ""}, {"CONSUL_HTTP_ADDR", "https://[::1"}, {"SIDECAR_ADMIN_LISTEN", "[::"},
-		{"SIDECAR_SERVICE_ORDERS_DISCOVERY_INSTANCES", "a:1 weight=1 zone="}, {"SIDECAR_SERVICE_ORDERS_NAME", "x"}, {"STATE_DIRECTORY", ":"},
+		{"SIDECAR_SERVICE_ORDERS_DISCOVERY_INSTANCES", "a:1 weight=1 zone="}, {"SIDECAR_SERVICE_ORDERS_NAME", "x"},
+		{"SIDECAR_REGISTER_A_PORT", "1"}, {"SIDECAR_REGISTER__PORT", "1"}, {"SIDECAR_SERVICE_ORDERS_DISCOVERY_DNS_NAME", "x"},
+		{"SIDECAR_REGISTER_A_CHECK_ADDRESS", "a"}, {"SIDECAR_ETCD_ENDPOINTS", "https://@"}, {"SIDECAR_SERVICE_ORDERS_DISCOVERY_SOURCES", "dns,file"}, {"STATE_DIRECTORY", ":"},
 	} {
 		f.Add(seed[0], seed[1])
 	}

@@ -87,6 +87,7 @@ func (ls layers) decode(fields []*field, target any) error {
 	}
 	err := v.UnmarshalExact(target, func(c *mapstructure.DecoderConfig) {
 		c.TagName = "key"
+		c.Squash = true
 		c.WeaklyTypedInput = false
 		c.DecodeHook = nil
 	})

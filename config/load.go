@@ -86,17 +86,28 @@ type loader struct {
 	// not reported as missing.
 	incomplete bool
 
-	root     scope
-	defaults scope
-	services []*scope
+	root      scope
+	defaults  scope
+	services  collection
+	registers collection
 }
 
-// A scope is what was set for one table of the file: the root, [defaults], or a service.
+// A collection is what was set for one list of tables: [[service]] or [[register]].
+type collection struct {
+	fields *field // of a table; its key is that of the list
+	prefix string // of variables: "SIDECAR_SERVICE_"
+	needs  string // the key without which the environment alone makes none
+	scopes []*scope
+}
+
+// A scope is what was set for one table of the file: the root, [defaults], a service or an
+// announcement.
 type scope struct {
 	fields *field // what may be set
 	prefix string // of Problem.Key: "service[0]."
-	name   string // of the service, as far as it is known
-	line   int    // of the service's header; 0 when the file does not have it
+	name   string // of the service or announcement, as far as it is known
+	needs  string // as its collection has it
+	line   int    // of its header; 0 when the file does not have it
 	file   layer
 	env    layer
 }
@@ -106,6 +117,8 @@ func newLoader(file string) *loader {
 	l := &loader{file: file, schema: s}
 	l.root = newScope(s.root, "")
 	l.defaults = newScope(s.defaults, "defaults.")
+	l.services = collection{fields: s.service, prefix: oursService, needs: "listen"}
+	l.registers = collection{fields: s.register, prefix: oursRegister, needs: "port"}
 	return l
 }
 
@@ -113,10 +126,17 @@ func newScope(fields *field, prefix string) scope {
 	return scope{fields: fields, prefix: prefix, file: make(layer), env: make(layer)}
 }
 
-// start is where a service begins; what it lacks is reported there.
+// scope makes the scope of another item; prefix is that of Problem.Key.
+func (c *collection) scope(prefix string) *scope {
+	s := newScope(c.fields, prefix)
+	s.needs = c.needs
+	return &s
+}
+
+// start is where an item of a list of tables begins; what it lacks is reported there.
 func (s *scope) start() origin {
 	if s.line == 0 {
-		return s.env["listen"].origin
+		return s.env[s.needs].origin
 	}
 	return origin{line: s.line}
 }
@@ -143,9 +163,13 @@ func (l *loader) report(s *scope, o origin, path string, m *mistake) {
 	p := Problem{
 		Variable:   o.variable,
 		Key:        s.prefix + path,
-		Service:    s.name,
 		Message:    m.message,
 		Suggestion: m.suggestion,
+	}
+	if s.fields == l.schema.register {
+		p.Register = s.name
+	} else {
+		p.Service = s.name
 	}
 	if o.variable == "" {
 		p.File, p.Line = l.file, o.line
@@ -160,18 +184,28 @@ func (l *loader) build(fallback layer) (*Config, error) {
 	if err := root.decode(l.root.fields.leaves(), cfg); err != nil {
 		return nil, err
 	}
-	l.consulRules(cfg, root)
+	l.rootRules(cfg, fallback)
 
-	for _, s := range l.services {
+	for _, s := range l.services.scopes {
 		ls := layers{l.defaults.file, l.defaults.env, s.file, s.env}
 		var svc Service
 		if err := ls.decode(l.schema.service.leaves(), &svc); err != nil {
 			return nil, err
 		}
-		l.serviceRules(&svc, s, ls)
+		l.serviceRules(cfg, &svc, s, ls)
 		cfg.Services = append(cfg.Services, svc)
 	}
-	l.nameRules(cfg)
+	for _, s := range l.registers.scopes {
+		var reg Register
+		if err := (layers{s.file, s.env}).decode(l.schema.register.leaves(), &reg); err != nil {
+			return nil, err
+		}
+		l.registerRules(&reg, s)
+		cfg.Registers = append(cfg.Registers, reg)
+	}
+	l.nameRules(&l.services)
+	l.nameRules(&l.registers)
+	l.idRules(cfg)
 	l.listenRules(cfg, root)
 	return cfg, nil
 }

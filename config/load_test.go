@@ -28,16 +28,24 @@ func TestTwoLinesAreEnough(t *testing.T) {
 		Admin:   Admin{Listen: Address{"tcp", "127.0.0.1:9901"}},
 		Log:     Log{Level: "info", Format: "json"},
 		Runtime: Runtime{Drain: 30 * time.Second},
-		Consul:  Consul{Address: "127.0.0.1:8500", Consistency: "stale"},
+		Consul:  Consul{Address: "127.0.0.1:8500", Consistency: "stale", Connections: 100},
+		Etcd:    Etcd{Endpoints: []string{"127.0.0.1:2379"}, Prefix: "/services"},
+		Redis:   Redis{Address: "127.0.0.1:6379"},
+		Nacos:   Nacos{Addresses: []string{"127.0.0.1:8848"}, Version: NacosAuto},
+		DNS:     DNS{MinTTL: time.Second, MaxTTL: time.Minute, Timeout: 2 * time.Second},
 
 		AccessLog: AccessLog{Format: AccessLogJSON, Buffer: 1 << 20},
 		Services: []Service{{
-			Name:      "orders",
-			Listen:    []Address{{"tcp", "127.0.0.1:7001"}},
-			Protocol:  ProtocolHTTP,
-			OnDown:    OnDownKeep,
-			Discovery: Discovery{Source: SourceConsul, Service: "orders", Warning: true},
-			Balancer:  Balancer{Policy: PolicyP2C, HashKey: HashClient, HashBalance: 1.25, ZoneAware: true, Panic: 0.5},
+			Name:     "orders",
+			Listen:   []Address{{"tcp", "127.0.0.1:7001"}},
+			Protocol: ProtocolHTTP,
+			OnDown:   OnDownKeep,
+			Discovery: Discovery{
+				Source: SourceConsul, Sources: []string{SourceConsul}, Combine: CombinePrefer, Service: "orders", Warning: true,
+				ConfirmLoss: 0.5, ConfirmAfter: 2 * time.Second, FailoverBelow: 1, DNS: DNSQuery{Type: DNSTypeSRV},
+				Redis: RedisQuery{Poll: 2 * time.Second}, Nacos: NacosQuery{Group: "DEFAULT_GROUP"},
+			},
+			Balancer: Balancer{Policy: PolicyP2C, HashKey: HashClient, HashBalance: 1.25, ZoneAware: true, Panic: 0.5},
 			Breaker: Breaker{
 				ConsecutiveFailures: 5, SuccessRate: 0.8, MinRequests: 5, Window: 10 * time.Second,
 				Open: time.Second, OpenMax: time.Minute, MaxEjected: 0.5,
@@ -49,10 +57,10 @@ func TestTwoLinesAreEnough(t *testing.T) {
 			},
 			Hedge:   Hedge{Percentile: 0.95, MinDelay: time.Millisecond, Budget: 0.05},
 			Timeout: Timeout{Connect: time.Second, Request: 15 * time.Second, Idle: time.Hour, UpstreamIdle: 4 * time.Second},
-			HealthCheck: HealthCheck{
+			HealthCheck: HealthCheck{Probe: Probe{
 				Type: CheckNone, Path: "/healthz", Method: "GET", Statuses: "200-399",
 				Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
-			},
+			}},
 			Fallback: Fallback{ContentType: "text/plain; charset=utf-8"},
 			HTTP: HTTP{
 				XForwardedFor: ForwardedAppend, XForwardedProto: true, XForwardedHost: true, Via: "sidecar",

@@ -154,7 +154,7 @@ func (t *text) advise(p *Problem) {
 		return
 	}
 	key, value := string(match[1]), string(match[2])
-	if strings.HasSuffix(key, "token") {
+	if strings.HasSuffix(key, "token") || strings.HasSuffix(key, "password") { // not shown
 		p.Message = key + ": a string stands in quotes"
 		return
 	}

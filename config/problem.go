@@ -20,8 +20,10 @@ type Problem struct {
 	// Key is the path of the key, such as "service[0].retry.attempts"; empty when no key
 	// can be named.
 	Key string
-	// Service is the name of the service that Key belongs to, where it is known.
-	Service string
+	// Service and Register are the name of the service, or of the announcement, that Key
+	// belongs to, where it is known.
+	Service  string
+	Register string
 	// Message says what is wrong and what would be right.
 	Message string
 	// Suggestion is the nearest thing that is known: a key, a variable or a value. It is
@@ -45,8 +47,12 @@ func (p Problem) String() string {
 		b.WriteString(p.File + ": ")
 	}
 	key := p.Key
-	if p.Service != "" {
-		fmt.Fprintf(&b, "service %q: ", p.Service)
+	if p.Service != "" || p.Register != "" {
+		if p.Register != "" {
+			fmt.Fprintf(&b, "register %q: ", p.Register)
+		} else {
+			fmt.Fprintf(&b, "service %q: ", p.Service)
+		}
 		if _, rest, ok := strings.Cut(key, "."); ok {
 			key = rest
 		} else {

@@ -15,14 +15,15 @@ func (c *Config) Redacted() string {
 	v := reflect.ValueOf(c).Elem()
 	for _, f := range s.root.fields {
 		if f.kind == kindTables {
-			for i := range c.Services {
-				b.WriteString("[[service]]\n")
-				writeTable(&b, s.service, reflect.ValueOf(&c.Services[i]).Elem(), "service.")
+			items := v.FieldByIndex(f.index)
+			for i := range items.Len() {
+				fmt.Fprintf(&b, "[[%s]]\n", f.path)
+				writeTable(&b, f, items.Index(i), f.path+".")
 			}
 			continue
 		}
 		fmt.Fprintf(&b, "[%s]\n", f.path)
-		writeTable(&b, f, v.Field(f.index), "")
+		writeTable(&b, f, v.FieldByIndex(f.index), "")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -31,14 +32,14 @@ func (c *Config) Redacted() string {
 func writeTable(b *strings.Builder, f *field, v reflect.Value, prefix string) {
 	for _, c := range f.fields {
 		if c.kind != kindTable {
-			fmt.Fprintf(b, "%s = %s\n", c.key, literal(v.Field(c.index)))
+			fmt.Fprintf(b, "%s = %s\n", c.key, literal(v.FieldByIndex(c.index)))
 		}
 	}
 	b.WriteByte('\n')
 	for _, c := range f.fields {
 		if c.kind == kindTable {
 			fmt.Fprintf(b, "[%s%s]\n", prefix, c.path)
-			writeTable(b, c, v.Field(c.index), prefix)
+			writeTable(b, c, v.FieldByIndex(c.index), prefix)
 		}
 	}
 }

@@ -20,7 +20,8 @@ const examplePath = "../config.toml.example"
 
 const exampleHead = `# Configuration of sidecar. Check a file with: sidecar check --config FILE
 #
-# A key that is commented out shows its default. Only name and listen of a service have none.
+# A key that is commented out shows its default. Only name and listen of a service, and name and
+# port of an announcement, have none.
 # Times are numbers with units: "500ms", "5s", "1m30s", "1h".
 #
 # Every key can be set from the environment as well, which wins over the file: SIDECAR_ and the
@@ -30,16 +31,35 @@ const exampleHead = `# Configuration of sidecar. Check a file with: sidecar chec
 #   SIDECAR_DEFAULTS_RETRY_ATTEMPTS=1           retry.attempts of [defaults]
 #   SIDECAR_SERVICE_ORDERS_LISTEN=127.0.0.1:1   listen of the service "orders", which is made
 #                                               when the file does not have it
+#   SIDECAR_REGISTER_ORDERS_PORT=8080           the same of the announcement "orders"
 `
 
 const exampleServices = `
 # ---- Services: one [[service]] for each, with tables of its own below it ----
 `
 
+const exampleRegisters = `
+# ---- Announcements: one [[register]] for each local service that others find in a registry ----
+`
+
+// The announcement of the example is commented out as a whole: who begins with a copy of the file
+// must not announce something that is not there.
+const exampleMinimum = `
+[[service]]
+name = "orders"
+listen = "127.0.0.1:7001"
+`
+
+const exampleAll = exampleMinimum + `
+[[register]]
+name = "orders"
+port = 8080
+`
+
 // renderExample writes the example file from the schema.
 func renderExample(t *testing.T) string {
 	t.Helper()
-	cfg, err := Parse("", []byte("[[service]]\nname = \"orders\"\nlisten = \"127.0.0.1:7001\"\n"), nil)
+	cfg, err := Parse("", []byte(exampleAll), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +70,13 @@ func renderExample(t *testing.T) string {
 		if f.kind == kindTables {
 			continue
 		}
-		renderTable(&b, f, reflect.ValueOf(cfg).Elem().Field(f.index), "["+f.path+"]")
+		renderTable(&b, f, reflect.ValueOf(cfg).Elem().FieldByIndex(f.index), "["+f.path+"]")
 	}
 	fmt.Fprintf(&b, "\n# %s\n[defaults]\n", s.defaults.doc)
 	b.WriteString(exampleServices)
 	renderTable(&b, s.service, reflect.ValueOf(&cfg.Services[0]).Elem(), "[[service]]")
+	b.WriteString(exampleRegisters)
+	renderTable(&b, s.register, reflect.ValueOf(&cfg.Registers[0]).Elem(), "# [[register]]")
 	return b.String()
 }
 
@@ -64,20 +86,21 @@ func renderTable(b *strings.Builder, f *field, v reflect.Value, header string) {
 		if c.kind == kindTable {
 			continue
 		}
-		line := c.key + " = " + literal(v.Field(c.index))
-		if !c.required {
+		line := c.key + " = " + literal(v.FieldByIndex(c.index))
+		if !c.required || strings.HasPrefix(header, "#") {
 			line = "# " + line
 		}
 		fmt.Fprintf(b, "%-32s # %s\n", line, c.describe())
 	}
 	for _, c := range f.fields {
 		if c.kind == kindTable {
-			renderTable(b, c, v.Field(c.index), "["+strings.Trim(header, "[]")+"."+c.key+"]")
+			name := strings.Trim(header, "# []")
+			renderTable(b, c, v.FieldByIndex(c.index), strings.NewReplacer("[[", "[", name, name+"."+c.key, "]]", "]").Replace(header))
 		}
 	}
 }
 
-var commentedKey = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = )`)
+var commentedKey = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = |\[+register[.a-z]*\]+$)`)
 
 func TestTheExampleFileIsCurrent(t *testing.T) {
 	want := renderExample(t)
@@ -96,8 +119,12 @@ func TestTheExampleFileIsCurrent(t *testing.T) {
 }
 
 func TestTheExampleFileLoads(t *testing.T) {
-	if _, err := Load(examplePath, nil); err != nil {
+	got, err := Load(examplePath, nil)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if want := load(t, exampleMinimum); !reflect.DeepEqual(got, want) {
+		t.Errorf("example: %+v\nminimum: %+v", got, want)
 	}
 }
 
@@ -114,7 +141,7 @@ func TestTheExampleFileShowsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	built, err := Parse("minimal", []byte("[[service]]\nname = \"orders\"\nlisten = \"127.0.0.1:7001\"\n"), nil)
+	built, err := Parse("minimal", []byte(exampleAll), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +181,9 @@ func TestTheExampleFileHasEveryKeyAndNothingElse(t *testing.T) {
 	}
 	for _, f := range s.service.leaves() {
 		want = append(want, "service."+f.path)
+	}
+	for _, f := range s.register.leaves() {
+		want = append(want, "register."+f.path)
 	}
 	slices.Sort(got)
 	slices.Sort(want)

@@ -6,52 +6,20 @@ import (
 	"slices"
 )
 
-// consulRules settles whether the agent is spoken to by TLS, and checks what belongs together.
-func (l *loader) consulRules(cfg *Config, ls layers) {
-	c := &cfg.Consul
-	const enabled = "consul.tls.enabled"
-	if !ls.bad("consul.address") && !ls.bad(enabled) {
-		address, scheme, _ := parseConsul(c.Address)
-		written := ls.set(enabled)
-		switch {
-		case scheme == "https" && written && !c.TLS.Enabled:
-			l.report(&l.root, ls.origin(enabled), enabled, wrong("is false, but consul.address begins with https://; change one of them"))
-		case scheme == "http" && written && c.TLS.Enabled:
-			l.report(&l.root, ls.origin(enabled), enabled, wrong("is true, but consul.address begins with http://; change one of them"))
-		}
-		keys := c.TLS.CAFile != "" || c.TLS.CertFile != "" || c.TLS.ServerName != ""
-		c.Address = address
-		c.TLS.Enabled = c.TLS.Enabled || scheme == "https" || !written && scheme != "http" && keys
-	}
-
-	const cert, key = "consul.tls.cert_file", "consul.tls.key_file"
-	switch {
-	case c.TLS.CertFile != "" && c.TLS.KeyFile == "" && !ls.bad(key):
-		l.report(&l.root, ls.origin(cert), cert, wrong("is set without key_file; set both or none"))
-	case c.TLS.CertFile == "" && c.TLS.KeyFile != "" && !ls.bad(cert):
-		l.report(&l.root, ls.origin(key), key, wrong("is set without cert_file; set both or none"))
-	}
-	if c.Token != "" && c.TokenFile != "" {
-		l.report(&l.root, ls.origin(consulTokenFile), consulTokenFile,
-			wrong("is set, and so is token (%s); keep one", ls.origin(consulToken).String()))
-	}
-}
-
-// nameRules checks that no two services have one name.
-func (l *loader) nameRules(cfg *Config) {
+// nameRules checks that no two items of a list of tables have one name.
+func (l *loader) nameRules(c *collection) {
 	first := make(map[string]origin)
-	for i := range cfg.Services {
-		s := l.services[i]
-		ls := layers{s.file, s.env}
-		name := cfg.Services[i].Name
+	for _, s := range c.scopes {
+		named, _, _ := layers{s.file, s.env}.find("name")
+		name, _ := named.value.(string)
 		if name == "" {
 			continue
 		}
 		if o, taken := first[name]; taken {
-			l.report(s, ls.origin("name"), "name", wrong("%q is the name of another service already (%s); names differ", name, o.String()))
+			l.report(s, named.origin, "name", wrong("%q is the name of another %s already (%s); names differ", name, c.fields.key, o.String()))
 			continue
 		}
-		first[name] = ls.origin("name")
+		first[name] = named.origin
 	}
 }
 
@@ -69,7 +37,7 @@ type socket struct {
 func (l *loader) listenRules(cfg *Config, root layers) {
 	var sockets []socket
 	for i, svc := range cfg.Services {
-		s := l.services[i]
+		s := l.services.scopes[i]
 		owner := fmt.Sprintf("service %q", s.name)
 		if s.name == "" {
 			owner = "another service"

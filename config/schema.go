@@ -12,7 +12,7 @@ type kind uint8
 
 const (
 	kindTable     kind = iota // a table of further keys
-	kindTables                // [[service]]: a list of tables
+	kindTables                // [[service]], [[register]]: a list of tables
 	kindString                // string
 	kindSecret                // string that is never shown
 	kindInt                   // int
@@ -40,8 +40,8 @@ var kinds = map[reflect.Type]kind{
 // A field is one key of the schema: a value, or a table of fields.
 type field struct {
 	key      string   // "attempts"
-	path     string   // "retry.attempts": from the root, or from the service
-	index    int      // of the field in its struct
+	path     string   // "retry.attempts": from the root, or from the item of a list of tables
+	index    []int    // of the field in its struct, for FieldByIndex
 	kind     kind     //
 	fields   []*field // of a table
 	standard string   // the built-in default, as text
@@ -58,6 +58,7 @@ type field struct {
 type schema struct {
 	root     *field // the file, without [defaults]
 	service  *field // a table of [[service]]
+	register *field // a table of [[register]]
 	defaults *field // [defaults]: a service without name and listen
 }
 
@@ -74,20 +75,28 @@ func newSchema() *schema {
 			defaults.fields = append(defaults.fields, f)
 		}
 	}
-	return &schema{root: root, service: service, defaults: &defaults}
+	return &schema{root: root, service: service, register: root.child("register"), defaults: &defaults}
 }
 
 // ownOnly tells whether a service's key cannot stand in [defaults].
 func ownOnly(path string) bool { return path == "name" || path == "listen" }
 
+// fieldsOf reads the fields of a struct. Those of an embedded one are keys of the same table.
 func fieldsOf(t reflect.Type, prefix string) []*field {
 	var fields []*field
 	for i := range t.NumField() {
 		sf := t.Field(i)
+		if sf.Anonymous {
+			for _, f := range fieldsOf(sf.Type, prefix) {
+				f.index = append([]int{i}, f.index...)
+				fields = append(fields, f)
+			}
+			continue
+		}
 		tag := sf.Tag
 		f := &field{
 			key:      tag.Get("key"),
-			index:    i,
+			index:    []int{i},
 			standard: tag.Get("default"),
 			allowed:  words(tag.Get("allowed")),
 			later:    words(tag.Get("later")),
@@ -144,7 +153,7 @@ func (f *field) keys() []string {
 	return keys
 }
 
-// leaves lists the values below f, in the order of the structs; those of [[service]] are not
+// leaves lists the values below f, in the order of the structs; those of lists of tables are not
 // among those of the root.
 func (f *field) leaves() []*field {
 	var leaves []*field

@@ -24,7 +24,7 @@ func TestEveryKeyIsCompletelyDescribed(t *testing.T) {
 		}
 	}
 	all(s.root)
-	for _, f := range slices.Concat(s.root.leaves(), s.service.leaves()) {
+	for _, f := range slices.Concat(s.root.leaves(), s.service.leaves(), s.register.leaves()) {
 		if f.required {
 			continue
 		}
@@ -44,32 +44,41 @@ func TestVariablesOfDifferentKeysDiffer(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range s.root.leaves() {
 		name := variable(f.path)
-		if seen[name] || strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "DEFAULTS_") {
+		if seen[name] || strings.HasPrefix(name, "SERVICE_") || strings.HasPrefix(name, "REGISTER_") || strings.HasPrefix(name, "DEFAULTS_") {
 			t.Errorf("%s: its variable is that of another key", f.path)
 		}
 		seen[name] = true
 	}
-	for _, f := range s.service.leaves() {
-		for _, g := range s.service.leaves() {
-			if f != g && strings.HasSuffix("_"+variable(f.path), "_"+variable(g.path)) {
-				t.Errorf("%s and %s cannot be told apart behind a service's name", f.path, g.path)
+	for _, list := range []*field{s.service, s.register} {
+		n := newNamed(&collection{fields: list})
+		for _, f := range list.leaves() {
+			if part, found, other := n.split("ORDER_API_" + variable(f.path)); part != "ORDER_API" || found != f || other != nil {
+				t.Errorf("%s %s: behind a name it is read as %s of %s", list.key, f.path, found.path, part)
 			}
 		}
 	}
 }
 
 func TestWordsHaveConstants(t *testing.T) {
-	service := newSchema().service
+	s := newSchema()
+	sources := []string{SourceConsul, SourceStatic, SourceDNS, SourceFile, SourceEtcd, SourceRedis, SourceNacos, SourceKubernetes}
+	leaves := slices.Concat(s.root.leaves(), s.service.leaves(), s.register.leaves())
 	for path, words := range map[string][]string{
 		"protocol":             {ProtocolHTTP, ProtocolTCP},
 		"on_down":              {OnDownKeep, OnDownClose},
-		"discovery.source":     {SourceConsul, SourceStatic},
+		"discovery.source":     sources,
+		"discovery.sources":    sources,
+		"discovery.combine":    {CombinePrefer, CombineMerge},
+		"discovery.dns.type":   {DNSTypeA, DNSTypeSRV},
+		"nacos.version":        {NacosAuto, NacosV1, NacosV2},
+		"registry":             {RegistryConsul, RegistryEtcd},
 		"balancer.policy":      {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom, PolicyRingHash},
 		"health_check.type":    {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
+		"check.type":           {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
 		"http.x_forwarded_for": {ForwardedAppend, ForwardedSet, ForwardedOff},
 	} {
-		i := slices.IndexFunc(service.leaves(), func(f *field) bool { return f.path == path })
-		if i < 0 || !slices.Equal(service.leaves()[i].allowed, words) {
+		i := slices.IndexFunc(leaves, func(f *field) bool { return f.path == path })
+		if i < 0 || !slices.Equal(leaves[i].allowed, words) {
 			t.Errorf("%s: constants are %q", path, words)
 		}
 	}

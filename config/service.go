@@ -22,16 +22,6 @@ type Service struct {
 	HTTP        HTTP        `key:"http" doc:"What is particular to protocol http."`
 }
 
-// Discovery says where a service's instances come from.
-type Discovery struct {
-	Source string `key:"source" default:"consul" allowed:"consul|static" later:"dns|file|etcd" doc:"who knows the instances"`
-	// Service is the service's own name unless it was set.
-	Service   string   `key:"service" default:"" check:"text" doc:"name in the registry; the service's own name by default"`
-	Tags      []string `key:"tags" default:"" check:"text" doc:"only instances that have all of these tags, such as [\"v2\"]"`
-	Instances []string `key:"instances" default:"" check:"instance" doc:"for source static, such as [\"10.0.0.1:8080\", \"10.0.0.2:8080 weight=2 zone=b\"]"`
-	Warning   bool     `key:"warning" default:"true" doc:"instances in state warning take traffic, by their warning weight"`
-}
-
 // Fallback is what serves when no endpoint is usable: the instances, and a fixed response where
 // there are none. A service of protocol tcp has instances only.
 type Fallback struct {

@@ -62,6 +62,20 @@ config.toml:7: service "orders": health_check.service: is for type = "grpc" only
 config.toml:6: service "orders": timeout.header: is for protocol = "http" only, and protocol is "tcp"; change it or remove this`,
 		},
 		{
+			"retries of requests with tcp",
+			tcp + "[service.retry]\nattempts = 3\non = [\"connect\"]\nper_try = \"1s\"\nstalled = \"0s\"\nbackoff = \"1ms\"\nbackoff_max = \"1s\"\nretry_after_max = \"0s\"\nbudget = 0.5\nbudget_min = 1",
+			`config.toml:8: service "orders": retry.per_try: is for protocol = "http" only, and protocol is "tcp"; change it or remove this
+config.toml:9: service "orders": retry.stalled: is for protocol = "http" only, and protocol is "tcp"; change it or remove this
+config.toml:10: service "orders": retry.backoff: is for protocol = "http" only, and protocol is "tcp"; change it or remove this
+config.toml:11: service "orders": retry.backoff_max: is for protocol = "http" only, and protocol is "tcp"; change it or remove this
+config.toml:12: service "orders": retry.retry_after_max: is for protocol = "http" only, and protocol is "tcp"; change it or remove this`,
+		},
+		{
+			"slow start on a ring",
+			orders + "[service.balancer]\npolicy = \"ring_hash\"\nslow_start = \"10s\"",
+			`config.toml:6: service "orders": balancer.slow_start: is for policy = "p2c", "least_conn", "round_robin" or "random" only, and policy is "ring_hash"; change it or remove this`,
+		},
+		{
 			"fixed response with tcp",
 			tcp + "[service.fallback]\nstatus = 503\nbody = \"sorry\"",
 			`config.toml:6: service "orders": fallback.status: is for protocol = "http" only, and protocol is "tcp"; change it or remove this
@@ -132,7 +146,19 @@ const defaultsOfAll = `
 zone = "b"
 [defaults.discovery]
 instances = ["10.0.0.1:80"]
+tags = ["v2"]
+near = "_agent"
+nearest = 3
+combine = "merge"
+failover = ["eu"]
+dns = { type = "a", port = 80 }
+file = { path = "/orders.json" }
+nacos.clusters = ["a"]
+[defaults.retry]
+backoff_max = "10ms"
+per_try = "5s"
 [defaults.balancer]
+slow_start = "10s"
 hash_key = "cookie:session"
 hash_balance = 2
 [defaults.hedge]
@@ -182,10 +208,10 @@ health_check.type = "grpc"
 `
 	cfg := load(t, defaultsOfAll+services)
 	plain, db, web, rpc := cfg.Services[0], cfg.Services[1], cfg.Services[2], cfg.Services[3]
-	check := HealthCheck{
+	check := HealthCheck{Probe: Probe{
 		Path: "/healthz", Method: "GET", Statuses: "200-399",
 		Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
-	}
+	}}
 	none, tcp, grpc, http := check, check, check, check
 	none.Type = CheckNone
 	tcp.Type, tcp.KeepDropped = CheckTCP, true
@@ -208,6 +234,16 @@ health_check.type = "grpc"
 		{"hash balance of ring_hash", web.Balancer.HashBalance, 2.0},
 		{"instances of consul", len(plain.Discovery.Instances), 0},
 		{"instances of static", len(web.Discovery.Instances), 1},
+		{"slow start of p2c", plain.Balancer.SlowStart, 10 * time.Second},
+		{"slow start of ring_hash", web.Balancer.SlowStart, time.Duration(0)},
+		{"retries of http", []time.Duration{plain.Retry.PerTry, plain.Retry.Backoff, plain.Retry.BackoffMax}, []time.Duration{5 * time.Second, 10 * time.Millisecond, 10 * time.Millisecond}},
+		{"retries of tcp", []time.Duration{db.Retry.PerTry, db.Retry.Backoff, db.Retry.BackoffMax}, []time.Duration{0, 25 * time.Millisecond, 250 * time.Millisecond}},
+		{"tags of consul", plain.Discovery.Tags, []string{"v2"}},
+		{"tags of static", len(web.Discovery.Tags), 0},
+		{"near of static", web.Discovery.Near, ""},
+		{"combination of one", plain.Discovery.Combine, CombinePrefer},
+		{"port of no dns", web.Discovery.DNS, DNSQuery{Type: DNSTypeSRV}},
+		{"path of no file", web.Discovery.File, FileQuery{}},
 		{"hedge of http", plain.Hedge, Hedge{Enabled: true, Percentile: 0.99, MinDelay: time.Millisecond, Budget: 0.05}},
 		{"hedge of tcp", db.Hedge, Hedge{Percentile: 0.95, MinDelay: time.Millisecond, Budget: 0.05}},
 		{"header of http", plain.Timeout.Header, "X-Timeout"},

@@ -16,8 +16,10 @@ func (l *loader) readFileTables(doc *document) {
 		switch {
 		case known && clashes(doc.root, n):
 			// As in key: the other one is reported.
-		case n.key == "service":
-			l.readServices(n, value)
+		case n.key == l.services.fields.key:
+			l.readTables(&l.services, n, value)
+		case n.key == l.registers.fields.key:
+			l.readTables(&l.registers, n, value)
 		case n.key == "defaults":
 			l.defaults.line = n.line
 			d := &walk{loader: l, scope: &l.defaults}
@@ -32,31 +34,32 @@ func (l *loader) readFileTables(doc *document) {
 	}
 }
 
-// readServices reads [[service]].
-func (l *loader) readServices(n *node, value any) {
+// readTables reads [[service]] or [[register]].
+func (l *loader) readTables(list *collection, n *node, value any) {
 	root := &walk{loader: l, scope: &l.root}
+	key := list.fields.key
 	switch {
 	case n.kind == nodeTable:
-		root.shape(n, "service", "double brackets, [[service]], once for each service")
+		root.shape(n, key, fmt.Sprintf("double brackets, [[%s]], once for each %[1]s", key))
 		n, value = &node{kind: nodeTables, line: n.line, items: []*node{n}}, []any{value}
 	case n.kind == nodeList && len(n.items) == 0:
 		return
 	case n.kind != nodeTables:
-		root.shape(n, "service", "tables, [[service]], one for each service")
+		root.shape(n, key, fmt.Sprintf("tables, [[%s]], one for each %[1]s", key))
 		return
 	}
 	values, _ := value.([]any)
 	for i, item := range n.items {
-		s := newScope(l.schema.service, fmt.Sprintf("service[%d].", i))
+		s := list.scope(fmt.Sprintf("%s[%d].", key, i))
 		s.line = item.line
 		v := at(values, i)
 		if named := item.child("name"); named != nil && named.kind == nodeString && !clashes(item, named) {
 			s.name, _ = entry(v, "name").(string)
 			s.name = clip(s.name)
 		}
-		l.services = append(l.services, &s)
-		w := &walk{loader: l, scope: &s}
-		w.table(l.schema.service, item, v, "")
+		list.scopes = append(list.scopes, s)
+		w := &walk{loader: l, scope: s}
+		w.table(list.fields, item, v, "")
 	}
 }
 
@@ -155,7 +158,7 @@ func (w *walk) header(f *field) string {
 	case w.scope == &w.defaults:
 		return "defaults." + f.path
 	default:
-		return "service." + f.path
+		return w.scope.fields.key + "." + f.path
 	}
 }
 

@@ -98,11 +98,15 @@ func (f *field) parseList(items []any) (any, []itemMistake) {
 	}
 }
 
-// identity is what may be in a list only once: of an instance, its address.
+// identity is what may be in a list only once: of an instance, its address, and of key=value, the
+// key.
 func (f *field) identity(item any) string {
 	s, _ := item.(string)
-	if f.check == "instance" {
+	switch f.check {
+	case "instance":
 		s, _, _ = strings.Cut(strings.TrimSpace(s), " ")
+	case "meta":
+		s, _, _ = strings.Cut(s, "=")
 	}
 	return s
 }

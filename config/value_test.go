@@ -140,9 +140,15 @@ func TestWordsThatAreNotAllowed(t *testing.T) {
 			`config.toml:5: service "orders": balancer.policy: "magic" is not known; allowed are p2c, least_conn, round_robin, random and ring_hash`,
 		},
 		{
-			"source of a later version",
-			orders + "[service.discovery]\nsource = \"dns\"",
-			`config.toml:5: service "orders": discovery.source: "dns" is not available in this version; allowed are consul and static`,
+			"unknown source",
+			orders + "[service.discovery]\nsource = \"zookeeper\"",
+			`config.toml:5: service "orders": discovery.source: "zookeeper" is not known; allowed are consul, static, dns, file, etcd, redis, nacos and kubernetes`,
+		},
+		{
+			"unknown one of several sources",
+			orders + "[service.discovery]\nsources = [\"consul\", \"ectd\", \"consul\"]",
+			`config.toml:5: service "orders": discovery.sources: "ectd" is not known; allowed are consul, static, dns, file, etcd, redis, nacos and kubernetes; did you mean "etcd"?
+config.toml:5: service "orders": discovery.sources: "consul" is listed twice`,
 		},
 		{
 			"condition of a later version",

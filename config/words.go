@@ -8,8 +8,27 @@ const (
 	OnDownKeep  = "keep"
 	OnDownClose = "close"
 
-	SourceConsul = "consul"
-	SourceStatic = "static"
+	SourceConsul     = "consul"
+	SourceStatic     = "static"
+	SourceDNS        = "dns"
+	SourceFile       = "file"
+	SourceEtcd       = "etcd"
+	SourceRedis      = "redis"
+	SourceNacos      = "nacos"
+	SourceKubernetes = "kubernetes"
+
+	CombinePrefer = "prefer" // the first source that has instances
+	CombineMerge  = "merge"  // those of all sources together
+
+	DNSTypeA   = "a"
+	DNSTypeSRV = "srv"
+
+	NacosAuto = "auto"
+	NacosV1   = "v1"
+	NacosV2   = "v2"
+
+	RegistryConsul = "consul"
+	RegistryEtcd   = "etcd"
 
 	PolicyP2C        = "p2c"
 	PolicyLeastConn  = "least_conn"
