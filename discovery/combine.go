@@ -17,8 +17,8 @@ const linger = time.Minute
 // Merge returns a Source of all that several sources report together. Of instances with one
 // address the first source's counts. Its first set waits until each has answered or failed.
 //
-// While at least one source works it reports sets, whose Problems name those that fail; the
-// last set of such a one still stands. It reports an error when all fail.
+// While at least one source works it reports sets; what a failing one has said last still stands
+// in them. It reports an error when all fail. The Record of each source has to log which do.
 func Merge(sources ...Source) Source { return &combined{sources: sources} }
 
 // Prefer returns a Source that goes by the first of several sources, and adds what the next ones
@@ -169,10 +169,7 @@ func (c *combined) sum(parts []part, at time.Time) Update {
 		}
 	}
 	if !working && len(failed) > 0 {
-		return Update{Err: join(failed), At: at}
-	}
-	for _, err := range failed {
-		problems = append(problems, err.Error())
+		return Update{Err: toldError{errors.Join(failed...)}, At: at}
 	}
 	slices.Sort(problems)
 	u.Instances, u.Problems = Canonical(u.Instances), problems
@@ -230,15 +227,15 @@ func (c *combined) stop(p *part) {
 	*p = part{}
 }
 
-// joined are several errors in one line.
-type joined struct{ error }
+// toldError is what has been logged already, by the Records of the sources that it comes from.
+type toldError struct{ error }
 
-func join(errs []error) error {
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return joined{errors.Join(errs...)}
+func (e toldError) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+func (e toldError) Unwrap() error { return e.error }
+
+// Told tells of an Update's error that it has been logged, source by source: who takes it in
+// need not say it again.
+func Told(err error) bool {
+	_, told := errors.AsType[toldError](err)
+	return told
 }
-
-func (j joined) Error() string { return strings.ReplaceAll(j.error.Error(), "\n", "; ") }
-func (j joined) Unwrap() error { return j.error }

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,11 +21,11 @@ func TestMergeReportsTheUnion(t *testing.T) {
 		out.want(t, "[b c]")
 
 		one.say(Update{Err: errDown})
-		out.want(t, "[b c] but registry is down")
+		out.want(t, "[b c]")
 		two.say(Update{Err: errDown})
 		out.want(t, "error: registry is down; registry is down")
 		two.say(set("d"))
-		out.want(t, "[c d] but registry is down")
+		out.want(t, "[c d]")
 		one.say(set(""))
 		out.want(t, "[d]")
 		two.say(Update{Instances: []Instance{{ID: "d", Address: "10.0.0.2:1"}}})
@@ -40,7 +41,20 @@ func TestMergeOfOneThatFailsFromTheStart(t *testing.T) {
 		defer stop()
 		one.say(Update{Err: errDown})
 		two.say(set("a"))
-		out.want(t, "[a] but registry is down")
+		out.want(t, "[a]")
+	})
+}
+
+func TestWhatRecordsHaveLoggedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := newScripted()
+		var last Update
+		_, stop := watch(reporting{Prefer(1, one), func(u Update) { last = u }})
+		defer stop()
+		one.say(Update{Err: errDown})
+		if !Told(last.Err) || Told(errDown) || !errors.Is(last.Err, errDown) {
+			t.Errorf("error %v", last.Err)
+		}
 	})
 }
 
@@ -128,7 +142,7 @@ func TestPreferTakesTheNextWhenTheFirstFailsFromTheStart(t *testing.T) {
 		out, stop := watch(Prefer(1, one, Static(set("s").Instances)))
 		defer stop()
 		one.say(Update{Err: errDown})
-		out.want(t, "[s] but registry is down")
+		out.want(t, "[s]")
 		one.say(set("a"))
 		out.want(t, "[a]")
 	})

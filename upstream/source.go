@@ -23,6 +23,7 @@ type sourceState struct {
 	lastError   time.Time
 	errorText   string // of the last error
 	failing     bool   // the error is newer than the answer
+	told        bool   // the error had been logged
 	stored      bool   // its last answer was the set on disk
 	problems    []string
 	index       uint64
@@ -47,7 +48,11 @@ func (s *Service) applyFailure(u *discovery.Update, now time.Time) {
 		return
 	}
 	s.note(state.lastError, "", "source failed", state.errorText)
-	s.log.Warn("source fails, the last set stands", zap.Error(u.Err), zap.Int("endpoints", len(s.order)))
+	level := zap.WarnLevel
+	if state.told = discovery.Told(u.Err); state.told {
+		level = zap.DebugLevel
+	}
+	s.log.Log(level, "source fails, the last set stands", zap.Error(u.Err), zap.Int("endpoints", len(s.order)))
 }
 
 // applySet takes in a complete set: it retires the endpoints that are not in it, keeps
@@ -56,7 +61,11 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 	state := *s.source.Load()
 	if state.failing {
 		s.note(now, "", "source answers again", "after: "+state.errorText)
-		s.log.Info("source answers again", zap.String("after", state.errorText))
+		level := zap.InfoLevel
+		if state.told {
+			level = zap.DebugLevel
+		}
+		s.log.Log(level, "source answers again", zap.String("after", state.errorText))
 	}
 	first := !state.known
 	state.problems = u.Problems
