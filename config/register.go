@@ -6,8 +6,9 @@ import "time"
 type Register struct {
 	// Name may be any text, and is that of no other Register.
 	Name string `key:"name" check:"filled" doc:"the name that others look it up by"`
-	// ID is unique among those of one registry. It is Name, a hyphen and Port unless it was set.
-	ID       string `key:"id" default:"" check:"text" doc:"names the instance, uniquely on its host; name-port by default"`
+	// ID is unique among those of one registry. Unless it was set it is Name, Address for registry
+	// etcd, and Port, with hyphens.
+	ID       string `key:"id" default:"" check:"text" doc:"names the instance, uniquely on its host, for registry etcd everywhere; name-port by default, for etcd name-address-port"`
 	Registry string `key:"registry" default:"consul" allowed:"consul|etcd" doc:"who is told; etcd: below etcd.prefix"`
 	// Address is an IP address without brackets, or the name of a host. It is never empty for
 	// registry etcd, which has no agent that could add its own.

@@ -28,6 +28,9 @@ func (l *loader) registerRules(reg *Register, s *scope) {
 	r.onlyWith("check.type", []string{CheckTCP, CheckHTTP, CheckGRPC}, "check.address")
 	if reg.ID == "" && reg.Name != "" && reg.Port != 0 && !r.bad("id") {
 		reg.ID = fmt.Sprintf("%s-%d", reg.Name, reg.Port)
+		if reg.Registry == RegistryEtcd { // which does not know hosts, as Consul does
+			reg.ID = fmt.Sprintf("%s-%s-%d", reg.Name, reg.Address, reg.Port)
+		}
 	}
 	if reg.Check.Type != CheckNone && reg.Check.Address == "" && reg.Port != 0 && !r.bad("address", "check.address") {
 		host := reg.Address
