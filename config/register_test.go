@@ -68,7 +68,7 @@ func TestAnnouncementsOfEveryForm(t *testing.T) {
 	}{
 		{"name of any form", a.Name, "Orders: all of them"},
 		{"own id", a.ID, "o1"},
-		{"id of name and port", db.ID, "db-5432"},
+		{"id of name and port", db.ID, "db-fd00::1-5432"},
 		{"meta", a.Meta, []string{"version=2=1", "empty="}},
 		{"weights", []int{a.Weight, a.WarningWeight}, []int{10, 2}},
 		{"times", []time.Duration{a.TTL, a.DeregisterAfter, a.LeaveWait}, []time.Duration{3 * time.Second, time.Minute, 0}},
