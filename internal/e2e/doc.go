@@ -7,6 +7,14 @@
 //   - registry: a configuration of two lines serves a registered service; a new instance gets
 //     traffic, one that has left gets none and loses its idle connections.
 //   - outage: Consul goes away and comes back; the sidecar is there before Consul is.
+//   - consul, consuloutage, consulnet, consuldisk: what happens to registries, to one of three
+//     servers and an agent: killed, stopped, cut off, restored from a snapshot, with a token that
+//     is no longer valid; no request fails, and changes arrive in less than 5 s afterwards.
+//   - consulwrong: wrong input of operators and registries is told in status and log, once, and
+//     drops nothing.
+//   - source: the same for etcd, Redis, DNS, files and several sources of one service.
+//   - register: local services are announced, and stop without a request that fails.
+//   - crowd: hundreds of services, and a change in each of them.
 //   - kill: instances killed with SIGKILL under load cost not one failed GET.
 //   - drain: SIGTERM lets what is running end, for a bounded time; a second one does not.
 //   - tcp: bytes both ways, ends of stream, dead instances, what becomes of sessions.
