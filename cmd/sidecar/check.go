@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"sidecar/config"
 )
 
 func newCheck() *cobra.Command {
@@ -26,13 +28,25 @@ included, and says every mistake with file, line and key. Exits with 1 if there 
 			fmt.Fprint(cmd.OutOrStdout(), cfg.Redacted())
 			return nil
 		}
-		if len(cfg.Services) == 0 {
+		if empty(cfg) {
 			return errNothing
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s\n", source(*file), count(uint64(len(cfg.Services)), "service"))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is good: %s\n", source(*file), contents(cfg))
 		return nil
 	}
 	return cmd
+}
+
+// empty tells whether a configuration asks for nothing.
+func empty(cfg *config.Config) bool { return len(cfg.Services) == 0 && len(cfg.Registers) == 0 }
+
+// contents is what a configuration asks for.
+func contents(cfg *config.Config) string {
+	text := count(uint64(len(cfg.Services)), "service")
+	if n := len(cfg.Registers); n > 0 {
+		text += ", " + count(uint64(n), "announcement")
+	}
+	return text
 }
 
 func source(file string) string {

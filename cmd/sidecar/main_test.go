@@ -43,6 +43,7 @@ func TestCommandLines(t *testing.T) {
 		"two.toml":   orders + "[[service]]\nname = \"stock\"\nlisten = \"127.0.0.1:17002\"\n",
 		"bad.toml":   orders + "protcol = \"tcp\"\n[service.retry]\nattempts = -1\n",
 		"empty.toml": "",
+		"only.toml":  "[[register]]\nname = \"app\"\nport = 8080\n",
 	})
 	const nothing = "sidecar: nothing to serve: the configuration has no [[service]]; the smallest useful file is\n\n" +
 		"[[service]]\nname   = \"orders\"\nlisten = \"127.0.0.1:7001\"\n"
@@ -59,6 +60,7 @@ func TestCommandLines(t *testing.T) {
 		{"version", 0, "sidecar devel (", ""},
 		{"check -c good.toml", 0, "good.toml is good: 1 service\n", ""},
 		{"check --config=two.toml", 0, "two.toml is good: 2 services\n", ""},
+		{"check -c only.toml", 0, "only.toml is good: 0 services, 1 announcement\n", ""},
 		{"check -c good.toml --print", 0, "[admin]\nlisten = ", ""},
 		{"check -c bad.toml", 1, "", mistakes},
 		{"check -c bad.toml --print", 1, "", mistakes},

@@ -47,7 +47,7 @@ anew, after its file has been moved away.`,
 		if err != nil {
 			return err
 		}
-		if len(cfg.Services) == 0 {
+		if empty(cfg) {
 			return errNothing
 		}
 		return serve(ctx, stop, cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
