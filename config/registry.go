@@ -47,7 +47,7 @@ type Nacos struct {
 	// Addresses are "host:port" or "host:port/path" once loaded: the scheme went into
 	// TLS.Enabled. There is at least one.
 	Addresses    []string  `key:"addresses" default:"127.0.0.1:8848" check:"server_path" doc:"host:port or http(s)://host:port, with the path of its API where that is not /nacos"`
-	Version      string    `key:"version" default:"auto" allowed:"auto|v1|v2" doc:"of its API; auto: v2, or v1 where that is not known"`
+	Version      string    `key:"version" default:"auto" allowed:"auto|v1|v2|v3" doc:"of its API; auto: the first of v2, v1 and v3 that the server knows"`
 	Namespace    string    `key:"namespace" default:"" check:"text" doc:"ID of a namespace; empty: public"`
 	Username     string    `key:"username" default:"" check:"text" doc:"empty: without authentication"`
 	Password     Secret    `key:"password" default:"" doc:"better kept in password_file"`

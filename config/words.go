@@ -26,6 +26,7 @@ const (
 	NacosAuto = "auto"
 	NacosV1   = "v1"
 	NacosV2   = "v2"
+	NacosV3   = "v3"
 
 	RegistryConsul = "consul"
 	RegistryEtcd   = "etcd"
