@@ -70,7 +70,7 @@ func TestWordsHaveConstants(t *testing.T) {
 		"discovery.sources":    sources,
 		"discovery.combine":    {CombinePrefer, CombineMerge},
 		"discovery.dns.type":   {DNSTypeA, DNSTypeSRV},
-		"nacos.version":        {NacosAuto, NacosV1, NacosV2},
+		"nacos.version":        {NacosAuto, NacosV1, NacosV2, NacosV3},
 		"registry":             {RegistryConsul, RegistryEtcd},
 		"balancer.policy":      {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom, PolicyRingHash},
 		"health_check.type":    {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
