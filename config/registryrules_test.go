@@ -206,7 +206,7 @@ func TestChecksOfRegistries(t *testing.T) {
 		{"etcd.prefix", "", `"" is empty or has blanks around it`},
 		{"nacos.addresses", "a:1/b c", `"a:1/b c": "/b c" is not a path`},
 		{"nacos.addresses", "a:1?b", `"a:1?b": "?b" is not a path`},
-		{"nacos.version", "v3", `"v3" is not known; allowed are auto, v1 and v2`},
+		{"nacos.version", "v4", `"v4" is not known; allowed are auto, v1, v2 and v3`},
 		{"redis.address", "redis", `"redis" is not an address` + redis},
 		{"redis.address", "[::1]:6379", ""},
 		{"redis.address", "a b:1", `"a b:1": "a b" is neither an ip address nor a host name` + redis},

@@ -65,7 +65,7 @@ func everything() *Registry {
 	r.HTTP("orders").Shard(0).FirstByte.Observe(time.Millisecond)
 	r.TCP("mail").Shard(1).Finish(time.Second)
 	r.ObserveEndpoints(func(emit func(EndpointSample)) {
-		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Zone: "b", Usable: true, Latency: time.Second, Resets: 3})
+		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Zone: "b", Usable: true, Latency: time.Second, Attempts: 9, Resets: 3})
 	})
 	r.ObserveServices(func(emit func(ServiceSample)) {
 		emit(ServiceSample{Service: "orders", Total: 1, Adaptive: &AdaptiveSample{Limit: 20}})
@@ -343,4 +343,24 @@ func TestTheAccessLogHasNoSeriesUnlessItIsObserved(t *testing.T) {
 	s.want(t, "sidecar_access_log_lines_total{}", 5)
 	s.want(t, "sidecar_access_log_dropped_total{}", 2)
 	s.want(t, "sidecar_access_log_write_errors_total{}", 1)
+}
+
+func TestAnEndpointThatWasNeverAskedHasOneSeries(t *testing.T) {
+	r := New(Options{})
+	r.ObserveEndpoints(func(emit func(EndpointSample)) {
+		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Usable: true})
+		emit(EndpointSample{Service: "orders", Address: "10.0.0.2:80", Attempts: 1})
+		emit(EndpointSample{Service: "orders", Address: "10.0.0.3:80", Breaker: BreakerOpen})
+	})
+	families, err := r.Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, f := range families {
+		got[f.GetName()] = len(f.GetMetric())
+	}
+	if got["sidecar_endpoint_usable"] != 3 || got["sidecar_endpoint_attempts_total"] != 2 || got["sidecar_endpoint_breaker_state"] != 2 {
+		t.Errorf("series %v", got)
+	}
 }

@@ -70,6 +70,12 @@ func (s *EndpointSample) consecutive() uint64 {
 	return s.Ejections - min(s.EjectionsByRate, s.Ejections)
 }
 
+// untouched tells whether nothing was ever asked of the endpoint. It has one series only: of
+// thousands of endpoints that are known, most sidecars use a few.
+func (s *EndpointSample) untouched() bool {
+	return s.Attempts == 0 && s.InFlight == 0 && s.Connections == 0 && s.Breaker == BreakerClosed
+}
+
 type endpointFamily struct {
 	each                                            atomic.Pointer[func(func(EndpointSample))]
 	usable, breaker, inFlight, latency              *prometheus.Desc
@@ -115,6 +121,9 @@ func (f *endpointFamily) Collect(ch chan<- prometheus.Metric) {
 	for k, s := range all {
 		by := []string{k.service, k.address, k.zone}
 		gauge(ch, f.usable, truth(s.Usable), by...)
+		if s.untouched() {
+			continue
+		}
 		gauge(ch, f.breaker, float64(s.Breaker), by...)
 		gauge(ch, f.inFlight, float64(s.InFlight), by...)
 		gauge(ch, f.latency, s.Latency.Seconds(), by...)
