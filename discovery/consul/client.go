@@ -1,12 +1,23 @@
-// Package consul watches services in Consul by blocking queries on /v1/health/service.
+// Package consul watches services in Consul by blocking queries on /v1/health/service, and
+// calls its agent for whoever registers something there.
 //
 // One Client serves the whole process; each Source made from it keeps one query waiting at
-// the agent. What comes back goes four steps:
+// the agent. What comes back goes these steps:
 //
-//	ask       one query, with a hard deadline; an empty answer is confirmed where it proves nothing
-//	convert   entries → instances: status, address, weight, zone
-//	compare   a return of the query is no proof of a change
-//	report    a complete set, or why there is none; then the next query, not too soon
+//	pass      while the agent cannot be reached one watch tries for all (outage.go)
+//	turn      over plain HTTP more services than connections take turns (turns.go)
+//	ask       one query, with a hard deadline, unless something interrupts it (bell.go)
+//	convert   entries → instances: status, address, weight, zone; what cannot be used is a problem
+//	judge     what proves nothing is an error: empty from a cache, less from a server without a leader
+//	report    a complete set, changed or not, or why there is none; then the next query, not too soon
+//
+// Beside them a patrol (patrol.go) looks for a new token, and notices an agent that hangs or
+// whose packets are dropped within 6 s, which a query that waits would not. And it makes one of
+// the watches the scout, which asks the servers past the views that the agent keeps, and finds
+// out for all when those are out of date: the servers were gone, or put back to an older state.
+//
+// Several datacenters are several Sources, one for each Query.Datacenter, put in an order of
+// preference with discovery.Prefer; or a prepared query, where Consul itself fails over.
 //
 // The rules of a correct client are those of Consul's pages on blocking queries, consistency
 // modes and agent caching (https://developer.hashicorp.com/consul/api-docs/features); where
@@ -14,20 +25,17 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
-	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -35,7 +43,8 @@ const (
 	DefaultAddress = "127.0.0.1:8500"
 	// DefaultWait is how long a query waits at the agent for a change. Consul's own default is
 	// five minutes. One minute bounds how long a watch may go on that the agent has silently
-	// forgotten, and costs one small request per service and minute.
+	// forgotten, and costs one small request per service and minute. The answer is not decoded
+	// when it is the last one again.
 	DefaultWait = time.Minute
 	// maxWait is Consul's limit: the agent cuts what is longer, and the deadline would be wrong.
 	maxWait = 10 * time.Minute
@@ -59,13 +68,22 @@ type Options struct {
 	Token     string
 	// Datacenter is asked; empty means the agent's own.
 	Datacenter string
+	// Namespace and Partition are asked; empty means those of the token, or CONSUL_NAMESPACE and
+	// CONSUL_PARTITION. Only Consul Enterprise has others than "default".
+	Namespace, Partition string
 	// Consistency is "stale", "default" or "consistent". Empty means stale: any server may
 	// answer, so that answers come even while there is no leader.
 	Consistency string
 	// Wait is how long a query waits for a change. Zero means DefaultWait.
 	Wait time.Duration
-	// Logger is told what no error says, such as instances that cannot be used. Nil: nobody.
-	Logger *zap.Logger
+	// Cached lets the agent answer from its own cache, which it keeps up to date by one query per
+	// service for all processes of the host. It excludes consistent.
+	Cached bool
+	// Connections bounds how many queries are under way at once where each takes a connection of
+	// its own: all but TLS. Zero means DefaultConnections. With more services than that, each
+	// waits at the agent only for a moment at a time (see Client.Crowded). The agent allows 200
+	// per address (limits.http_max_conns_per_client), those of other processes included.
+	Connections int
 
 	dial func(ctx context.Context, network, address string) (net.Conn, error) // tests; nil: the network
 }
@@ -78,55 +96,58 @@ type TLS struct {
 
 // A Client asks one Consul agent. It is for concurrent use by all Sources of the process,
 // which share its connections: over TLS one HTTP/2 connection serves all queries, without TLS
-// each waiting query takes one (agents allow 200, limits.http_max_conns_per_client).
+// each query that waits takes one, up to Options.Connections.
 type Client struct {
 	api         *api.Client
-	transport   *http.Transport
+	http        *http.Client // what api uses too
+	base        string       // of URLs, without the path of the API
+	connections connections
+	turns       turns
+	patrol      patrol
+	outage      outage
 	address     string // as errors name it
 	token       *token
 	consistency string
+	cached      bool
+	namespace   string
+	partition   string
 	wait        time.Duration
-	log         *zap.Logger
-	watches     atomic.Int64 // Watch calls that are running, each with a query of its own
 }
 
 // New returns a Client. It asks nothing: an agent that cannot be reached is no error here but
 // one of every lookup, until it can be.
 func New(o Options) (*Client, error) {
 	c := &Client{
-		address:     o.Address,
+		address:     cmp.Or(o.Address, DefaultAddress),
 		token:       newToken(o),
-		consistency: o.Consistency,
-		wait:        o.Wait,
-		log:         o.Logger,
+		consistency: cmp.Or(o.Consistency, "stale"),
+		cached:      o.Cached,
+		wait:        cmp.Or(o.Wait, DefaultWait),
 	}
-	if c.address == "" {
-		c.address = DefaultAddress
-	}
-	if c.wait == 0 {
-		c.wait = DefaultWait
-	}
-	if c.wait < time.Second || c.wait > maxWait {
+	c.outage.trial = make(chan struct{}, 1)
+	c.patrol = patrol{client: c, members: map[*member]struct{}{}}
+	switch {
+	case c.wait < time.Second || c.wait > maxWait:
 		return nil, fmt.Errorf("consul: wait %v is not from 1s to %v", c.wait, maxWait)
-	}
-	if c.log == nil {
-		c.log = zap.NewNop()
-	}
-	switch c.consistency {
-	case "":
-		c.consistency = "stale"
-	case "stale", "default", "consistent":
-	default:
+	case c.consistency != "stale" && c.consistency != "default" && c.consistency != "consistent":
 		return nil, fmt.Errorf("consul: consistency %q is none of stale, default, consistent", c.consistency)
+	case c.cached && c.consistency == "consistent":
+		return nil, errors.New("consul: cached and consistency \"consistent\" exclude each other; choose one")
+	case o.Connections < 0:
+		return nil, fmt.Errorf("consul: connections %d is not 1 or more", o.Connections)
 	}
 	config, err := c.connect(o)
 	if err != nil {
 		return nil, err
 	}
+	if config.Scheme == "http" {
+		c.turns = turns{limit: cmp.Or(o.Connections, DefaultConnections), running: map[*turn]struct{}{}}
+	}
 	c.api, err = api.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
+	c.namespace, c.partition = config.Namespace, config.Partition // the environment's, if o has none
 	return c, nil
 }
 
@@ -142,7 +163,10 @@ func (c *Client) connect(o Options) (*api.Config, error) {
 	if dial == nil {
 		dial = dialer.DialContext
 	}
-	config := &api.Config{Address: rest, Scheme: "http", Datacenter: o.Datacenter, Token: o.Token}
+	config := &api.Config{
+		Address: rest, Scheme: "http", Token: o.Token,
+		Datacenter: o.Datacenter, Namespace: o.Namespace, Partition: o.Partition,
+	}
 	if c.token.path != "" {
 		// Keeps the library from reading CONSUL_HTTP_TOKEN_FILE itself, once and for all: every
 		// query brings its own token.
@@ -167,31 +191,27 @@ func (c *Client) connect(o Options) (*api.Config, error) {
 		return nil, fmt.Errorf("consul: address %q: unknown scheme %q; use http, https or unix", c.address, scheme)
 	}
 
-	c.transport = &http.Transport{
-		DialContext:         dial,
-		TLSHandshakeTimeout: 5 * time.Second,
-		// No proxy from the environment: a query that waits for minutes is what proxies cut.
-		// No limit on idle connections short of the agent's: after each answer all are idle for a
-		// moment, and those over the limit would be closed only to be opened again.
-		MaxIdleConnsPerHost: 200,
-		IdleConnTimeout:     time.Minute,
-		DisableCompression:  true, // the agent is on this host as a rule: it would cost both of us CPU
-		ForceAttemptHTTP2:   true, // setting DialContext switches it off otherwise
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
-	}
+	transport := newTransport(dial)
 	if secure {
 		config.Scheme = "https"
 		tlsConfig, err := o.TLS.config()
 		if err != nil {
 			return nil, fmt.Errorf("consul: tls: %w", err)
 		}
-		c.transport.TLSClientConfig = tlsConfig
+		transport.TLSClientConfig = tlsConfig
+	} else {
+		// The turns bound queries. Without this, net/http keeps what it dialled for a query that
+		// found another connection idle meanwhile.
+		transport.MaxConnsPerHost = cmp.Or(o.Connections, DefaultConnections) + spareConnections
 	}
-	config.HttpClient = &http.Client{
-		Transport: bounded{c.transport},
+	c.connections.current.Store(transport)
+	c.http = &http.Client{
+		Transport: recalling{bounded{&c.connections}},
 		// An agent does not redirect; whoever does shall not see the token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	config.HttpClient = c.http
+	c.base = config.Scheme + "://" + strings.TrimSuffix(strings.TrimPrefix(config.Address, "http://"), "/")
 	return config, nil
 }
 
@@ -205,25 +225,4 @@ func (t TLS) config() (*tls.Config, error) {
 }
 
 // Close closes the connections that are idle. The Sources must have ended before.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
-
-// dialer notices a peer that has vanished within 20 s although nothing is ever sent while a
-// query waits. Without it the kernel gives up after some 15 minutes, and instances that left
-// stay in use so long (https://github.com/traefik/traefik/issues/11688).
-var dialer = &net.Dialer{
-	Timeout:         2 * time.Second, // SYN is sent again after 1 s; then rather a new attempt
-	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3},
-	Control: func(network, _ string, raw syscall.RawConn) error {
-		if !strings.HasPrefix(network, "tcp") {
-			return nil
-		}
-		var err error
-		if cerr := raw.Control(func(fd uintptr) {
-			err = os.NewSyscallError("setsockopt TCP_USER_TIMEOUT",
-				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 20_000))
-		}); cerr != nil {
-			return cerr
-		}
-		return err
-	},
-}
+func (c *Client) Close() { c.connections.close() }

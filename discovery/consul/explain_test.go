@@ -19,6 +19,8 @@ func TestFailuresNameTheNextStep(t *testing.T) {
 		"no leader":         {500, "No cluster leader", "has no leader to ask (500: No cluster leader); restore a quorum"},
 		"no servers":        {500, "No known Consul servers", "consul members"},
 		"no datacenter":     {500, "No path to datacenter", "correct consul.datacenter"},
+		"bad filter":        {500, "Failed to create boolean expression evaluator: 1:4 (3): no match found", "correct the service's filter"},
+		"namespace":         {400, "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature", "leave namespace and partition out"},
 		"anything":          {500, "rpc error:\n  broken", "cannot answer (500: rpc error: broken); see the agent's log"},
 		"no text":           {503, "", "cannot answer (503: Service Unavailable)"},
 		"a long page":       {502, strings.Repeat("x ", 1000), "…"},

@@ -3,9 +3,12 @@ package consul
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,10 +27,15 @@ type registry struct {
 	client  *Client
 	queries chan *query
 	asked   atomic.Int64 // queries that have come
+	probes  atomic.Int64 // questions whether it is there
+	deaf    atomic.Bool  // those are not answered
 	dialled atomic.Int64 // connections that were asked for
 	down    atomic.Bool  // connections are refused
 	conns   chan net.Conn
 	closed  chan struct{}
+
+	mu   sync.Mutex
+	open []net.Conn // all that were opened
 }
 
 // A query is one that waits for its answer.
@@ -42,8 +50,9 @@ type response struct {
 	body   string
 }
 
-// newRegistry starts a registry whose Client is made from o.
-func newRegistry(t *testing.T, o Options) *registry {
+// newRegistry starts a registry whose Client is made from o. Serve is how it serves; none is
+// plain HTTP.
+func newRegistry(t *testing.T, o Options, serve ...func(*registry, *http.Server) error) *registry {
 	t.Helper()
 	r := &registry{t: t, queries: make(chan *query), conns: make(chan net.Conn), closed: make(chan struct{})}
 	o.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -52,20 +61,43 @@ func newRegistry(t *testing.T, o Options) *registry {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 		}
 		near, far := net.Pipe()
-		r.conns <- far
-		return near, nil
+		select {
+		case r.conns <- far:
+			r.mu.Lock()
+			r.open = append(r.open, far)
+			r.mu.Unlock()
+			return near, nil
+		case <-r.closed:
+			return nil, net.ErrClosed
+		}
 	}
 	var err error
 	if r.client, err = New(o); err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: r}
-	go func() { _ = server.Serve(r) }()
+	go func() {
+		for _, s := range serve {
+			_ = s(r, server)
+			return
+		}
+		_ = server.Serve(r)
+	}()
 	t.Cleanup(func() {
 		r.client.Close()
 		server.Close()
 	})
 	return r
+}
+
+// drop closes all connections, as an agent does that ends.
+func (r *registry) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.open {
+		c.Close()
+	}
+	r.open = nil
 }
 
 func (r *registry) Accept() (net.Conn, error) {
@@ -81,6 +113,13 @@ func (r *registry) Close() error   { close(r.closed); return nil }
 func (r *registry) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
 
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method == http.MethodOptions {
+		r.probes.Add(1)
+		if r.deaf.Load() {
+			<-req.Context().Done()
+		}
+		return
+	}
 	r.asked.Add(1)
 	q := &query{req, make(chan response)}
 	select {
@@ -119,6 +158,25 @@ func (r *registry) wantQuery(path string, index uint64) *query {
 	return q
 }
 
+// wantNone checks that nobody asks for d.
+func (r *registry) wantNone(d time.Duration) {
+	r.t.Helper()
+	if q := r.query(d); q != nil {
+		r.t.Fatalf("asked %s, want no query", q.URL)
+	}
+}
+
+// wantGivenUp checks that the query has been given up, or is within d.
+func (q *query) wantGivenUp(t *testing.T, d time.Duration) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case <-q.Context().Done():
+	case <-time.After(d + 1):
+		t.Fatalf("the query for %s still waits after %v", q.URL, d)
+	}
+}
+
 // query returns the next query, or nil when none comes within d.
 func (r *registry) query(d time.Duration) *query {
 	select {
@@ -131,38 +189,72 @@ func (r *registry) query(d time.Duration) *query {
 
 // with answers with index and entries, from a server that has a leader.
 func (q *query) with(index uint64, entries ...*api.ServiceEntry) {
-	q.headed(map[string]string{"X-Consul-Index": strconv.FormatUint(index, 10)}, entries...)
+	q.headed(headers(index), entries...)
+}
+
+// headers are those of an answer with index, changed by others: "Key: value".
+func headers(index uint64, others ...string) map[string]string {
+	all := map[string]string{"X-Consul-Index": strconv.FormatUint(index, 10)}
+	for _, line := range others {
+		key, value, _ := strings.Cut(line, ": ")
+		all[key] = value
+	}
+	return all
 }
 
 // headed answers like with, and header is set on top.
 func (q *query) headed(header map[string]string, entries ...*api.ServiceEntry) {
-	all := map[string]string{"X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0"}
-	for key, value := range header {
-		all[key] = value
-	}
 	if entries == nil {
 		entries = []*api.ServiceEntry{}
 	}
-	body, err := json.Marshal(entries)
+	q.json(header, entries)
+}
+
+// json answers with value, from a server that has a leader unless header says otherwise.
+func (q *query) json(header map[string]string, value any) {
+	all := map[string]string{"X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0"}
+	maps.Copy(all, header)
+	body, err := json.Marshal(value)
 	if err != nil {
 		panic(err)
 	}
-	q.reply <- response{status: 200, header: all, body: string(body)}
+	q.send(response{status: 200, header: all, body: string(body)})
 }
 
-func (q *query) fail(status int, body string) { q.reply <- response{status: status, body: body} }
+func (q *query) fail(status int, body string) { q.send(response{status: status, body: body}) }
+
+// send answers, unless the query has been given up.
+func (q *query) send(resp response) {
+	select {
+	case q.reply <- resp:
+	case <-q.Context().Done():
+	}
+}
 
 // entry is a healthy instance of "orders" on a node of its own.
 func entry(id string, change ...func(*api.ServiceEntry)) *api.ServiceEntry {
 	e := &api.ServiceEntry{
 		Node:    &api.Node{Node: "n1", Address: "10.0.0.1"},
-		Service: &api.AgentService{ID: id, Service: "orders", Port: 8080, Weights: api.AgentWeights{Passing: 1, Warning: 1}},
+		Service: &api.AgentService{ID: id, Service: "orders", Port: portOf(id), Weights: api.AgentWeights{Passing: 1, Warning: 1}},
 		Checks:  api.HealthChecks{{CheckID: "serfHealth", Status: api.HealthPassing}},
 	}
 	for _, c := range change {
 		c(e)
 	}
 	return e
+}
+
+// portOf gives each ID a port of its own, and "a" 8080.
+func portOf(id string) int {
+	port := 0
+	for _, c := range id {
+		port = (port*31 + int(c-'a')) % 50_000
+	}
+	return 8080 + port
+}
+
+func weighing(weight uint64) func(*api.ServiceEntry) {
+	return func(e *api.ServiceEntry) { e.Service.Weights.Passing = int(weight) }
 }
 
 func inState(status string) func(*api.ServiceEntry) {
@@ -223,6 +315,16 @@ func (w *watching) wantIDs(ids ...string) discovery.Update {
 	return u
 }
 
+// latest returns the last of the updates that have come, or nil.
+func (w *watching) latest() (u *discovery.Update) {
+	synctest.Wait()
+	for len(w.updates) > 0 {
+		got := <-w.updates
+		u = &got
+	}
+	return u
+}
+
 func sameIDs(set []discovery.Instance, ids []string) bool {
 	if len(set) != len(ids) {
 		return false
@@ -260,6 +362,19 @@ func (w *watching) wantQuiet() {
 }
 
 const orders = "/v1/health/service/orders"
+
+// unviewed is a query that agents do not answer from a view of their own, so that it waits for
+// its whole time from the beginning.
+var unviewed = Query{Service: "orders", Near: "n1"}
+
+// waiting starts a watch, and returns the query with which it waits for a change.
+func (r *registry) waiting(t *testing.T, service string) (*watching, *query) {
+	t.Helper()
+	w := r.watch(Query{Service: service, Near: "n1"})
+	r.wantQuery("/v1/health/service/"+service, 0).with(5, entry("a"))
+	w.wantIDs("n1/a")
+	return w, r.wantQuery("/v1/health/service/"+service, 5)
+}
 
 // pass lets virtual time go by.
 func pass(d time.Duration) { <-time.After(d) }

@@ -10,7 +10,7 @@ import (
 
 func TestHangingQueryIsGivenUpAtItsDeadline(t *testing.T) {
 	story(t, Options{Wait: 32 * time.Second}, func(t *testing.T, r *registry) {
-		w := r.watch(Query{Service: "orders"})
+		w := r.watch(unviewed)
 		first := time.Now()
 		r.wantQuery(orders, 0) // never answered
 		if err := w.next(time.Minute).Err; err == nil || time.Since(first) != answerMargin {

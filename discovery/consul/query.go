@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,125 +9,150 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+)
 
-	"sidecar/discovery"
+const (
+	// DefaultPoll is how often a prepared query is executed.
+	DefaultPoll = 10 * time.Second
+	// leastPoll keeps a mistake from becoming a load.
+	leastPoll = time.Second
 )
 
 // A Query says which instances of which service are wanted.
 type Query struct {
 	// Service is the service's name in Consul.
 	Service string
-	// Tags are what an instance must have all of; none means any.
+	// Tags are what an instance must have all of; none means any. As in Consul, capitals make no
+	// difference.
 	Tags []string
+	// Filter is an expression in Consul's own language that an instance must meet, such as
+	// `Service.Meta.version == "2"`. The agent evaluates it.
+	Filter string
 	// Warning keeps instances in state warning, by their warning weight. Critical ones and those
 	// in maintenance are never reported.
 	Warning bool
+	// Datacenter is asked instead of that of Options. With it, IDs of instances begin with its
+	// name and a slash.
+	Datacenter string
+	// Namespace and Partition are asked instead of those of Options.
+	Namespace, Partition string
+	// Near sorts by the round trip from a node, by its name or "_agent" for the agent's own. The
+	// agent then asks a server for each answer instead of keeping a view of its own (streaming).
+	Near string
+	// Nearest keeps only so many usable instances, the first by Near; 0 keeps all.
+	Nearest int
+	// TaggedAddress is which of an instance's addresses is dialled: "lan", "wan", "lan_ipv4" and
+	// so on. One that has no such address is dialled as if this were empty.
+	TaggedAddress string
+	// Prepared is the name or ID of a prepared query, which is executed every Poll instead of
+	// watching Service: Consul has no way to wait for its change. Zero means DefaultPoll; less
+	// than a second is a second. Some chance is added. IDs of instances that come from a
+	// datacenter to which Consul has failed over begin with its name and a slash.
+	Prepared string
+	Poll     time.Duration
 }
 
-// maxContact is how long ago the server that answered may have heard of its leader for an
-// empty answer to be believed: some twenty times what a healthy one ever shows.
-const maxContact = 10 * time.Second
-
-// errNoLeader is why an empty answer was not believed.
-var errNoLeader = errors.New("an empty answer from a server without a leader proves nothing")
-
-// errHidden is why an empty answer was not believed.
-var errHidden = errors.New("instances are hidden from the token")
-
-// An answer is what the registry said once, converted.
-type answer struct {
-	instances []discovery.Instance // canonical
-	unusable  []string             // what was left out although healthy, and why
-	unknown   bool                 // the registry has never heard of the service
-	index     uint64               // X-Consul-Index
+// check tells what is wrong with a query that no agent could answer.
+func (q *Query) check() error {
+	name, kind := q.name(), "service"
+	if q.Prepared != "" {
+		kind = "prepared query"
+	}
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/?#%"):
+		// It would be another path of the API; asking again helps nobody.
+		return fmt.Errorf("%q is no %s's name; correct it", name, kind)
+	case q.Prepared != "" && q.Filter != "":
+		return errors.New("a prepared query takes no filter; define it in the prepared query, or leave filter out")
+	case q.Nearest < 0:
+		return fmt.Errorf("nearest %d is not 0 or more; correct it", q.Nearest)
+	case q.Nearest > 0 && q.Near == "":
+		return errors.New(`nearest without near has no order to go by; set near to "_agent" or to a node's name`)
+	}
+	return nil
 }
 
-// health makes one query on /v1/health/service: at once for index 0, else when something has
-// changed after index or c.wait is over.
-func (c *Client) health(ctx context.Context, q Query, index uint64) ([]*api.ServiceEntry, *api.QueryMeta, error) {
-	opts, cancel, err := c.options(ctx, index)
+func (q *Query) name() string { return cmp.Or(q.Prepared, q.Service) }
+
+// what names the lookup in errors.
+func (q *Query) what() string {
+	if q.Prepared != "" {
+		return fmt.Sprintf("watch prepared query %q", q.Prepared)
+	}
+	return fmt.Sprintf("watch %q", q.Service)
+}
+
+// poll is how long after an answer a prepared query is executed again, without chance.
+func (q *Query) poll() time.Duration { return max(leastPoll, cmp.Or(q.Poll, DefaultPoll)) }
+
+// A look is how a query is made.
+type look struct {
+	index uint64        // a change after it is waited for; 0: it is answered at once
+	wait  time.Duration // for so long; used with an index
+	fresh bool          // not from the agent's cache
+	past  bool          // not from the agent's view, but from a server
+	sure  bool          // from the leader, who asks the others whether it still is
+}
+
+// health makes one query on /v1/health/service.
+func (c *Client) health(ctx context.Context, q *Query, l look) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+	opts, cancel, err := c.options(ctx, q, l)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer cancel()
+	opts.Filter, opts.Near = q.Filter, q.Near
+	if l.past && q.Near == "" {
+		opts.Near = "_agent" // only a server can sort
+	}
 	// All states are asked for: ?passing would hide warning ones, and with them the difference
 	// between a service without a healthy instance and one that nobody knows.
 	return c.api.Health().ServiceMultipleTags(q.Service, q.Tags, false, opts)
 }
 
+// execute executes the prepared query. The answer is nil when it is remembered.
+func (c *Client) execute(ctx context.Context, q *Query, l look) (*api.PreparedQueryExecuteResponse, *api.QueryMeta, error) {
+	opts, cancel, err := c.options(ctx, q, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer cancel()
+	opts.Near = q.Near
+	return c.api.PreparedQuery().Execute(q.Prepared, opts)
+}
+
 // registered asks whether the catalog has the service with any tags at all.
-func (c *Client) registered(ctx context.Context, service string) (bool, error) {
-	opts, cancel, err := c.options(ctx, 0)
+func (c *Client) registered(ctx context.Context, q *Query) (bool, error) {
+	opts, cancel, err := c.options(ctx, q, look{fresh: true})
 	if err != nil {
 		return false, err
 	}
 	defer cancel()
-	found, _, err := c.api.Catalog().Service(service, "", opts)
+	found, _, err := c.api.Catalog().Service(q.Service, "", opts)
 	return len(found) > 0, err
 }
 
 // options are those of one query, with the deadline after which no answer will come: the
 // agent adds up to wait/16 of its own so that not all watches return at once.
-func (c *Client) options(ctx context.Context, index uint64) (*api.QueryOptions, context.CancelFunc, error) {
+func (c *Client) options(ctx context.Context, q *Query, l look) (*api.QueryOptions, context.CancelFunc, error) {
 	token, err := c.token.current()
 	if err != nil {
 		return nil, nil, complete{err}
 	}
 	opts := &api.QueryOptions{
-		AllowStale:        c.consistency == "stale",
-		RequireConsistent: c.consistency == "consistent",
+		AllowStale:        c.consistency == "stale" && !l.sure,
+		RequireConsistent: c.consistency == "consistent" || l.sure,
+		UseCache:          c.cached && !l.fresh,
+		Datacenter:        q.Datacenter,
+		Namespace:         q.Namespace,
+		Partition:         q.Partition,
 		Token:             token,
 	}
 	deadline := answerMargin
-	if index > 0 {
-		opts.WaitIndex, opts.WaitTime = index, c.wait
-		deadline += c.wait + c.wait/16
+	if l.index > 0 {
+		opts.WaitIndex, opts.WaitTime = l.index, l.wait
+		deadline += l.wait + l.wait/16
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, noAnswerError{deadline})
 	return opts.WithContext(ctx), cancel, nil
-}
-
-// ask makes one query for the watch and says what the registry knows, or why that cannot be
-// said. An empty answer is what a fault looks like too, so it is believed only from a server
-// that has a leader and hides nothing.
-func (w *watch) ask(ctx context.Context) (answer, error) {
-	entries, meta, err := w.client.health(ctx, w.query, w.index)
-	if err == nil && len(entries) == 0 && meta.QueryBackend == api.QueryBackendStreaming {
-		// The agent answers waiting queries from a view that it keeps itself (streaming, the
-		// default since Consul 1.10). Of such an answer X-Consul-KnownLeader is always false, and
-		// what ACLs hide is not told. An immediate query goes to a server, which says both.
-		if w.known && len(w.last) == 0 && !(w.unknown && len(w.query.Tags) > 0) {
-			return answer{unknown: w.unknown, index: meta.LastIndex}, nil
-		}
-		entries, meta, err = w.client.health(ctx, w.query, 0)
-	}
-	if err != nil {
-		return answer{}, err
-	}
-	if len(entries) > 0 {
-		w.seen = true
-		a := convert(entries, w.query.Warning)
-		a.index = meta.LastIndex
-		if len(a.instances) == 0 && len(a.unusable) > 0 {
-			// A mistake in the registration, and no reason to drop what worked.
-			return answer{}, complete{fmt.Errorf("no healthy instance is usable: %s", strings.Join(a.unusable, "; "))}
-		}
-		return a, nil
-	}
-
-	switch {
-	case meta.ResultsFilteredByACLs:
-		return answer{}, errHidden
-	case !meta.KnownLeader, meta.LastContact > maxContact:
-		return answer{}, errNoLeader
-	}
-	// Consul forgets a service with its last instance. One that this watch has seen is known
-	// nevertheless: "unknown" is for names that nobody has registered, such as a misspelt one.
-	if !w.seen && len(w.query.Tags) > 0 {
-		w.seen, err = w.client.registered(ctx, w.query.Service)
-		if err != nil {
-			return answer{}, err
-		}
-	}
-	return answer{unknown: !w.seen, index: meta.LastIndex}, nil
 }

@@ -16,10 +16,12 @@ type token struct {
 	static string // used when path is empty
 	origin string // where static comes from, for errors
 
-	mu     sync.Mutex
-	seen   os.FileInfo // the file as it was last read; nil: never, or to be read again
-	value  string      // what was in it; empty: nothing usable so far
-	reason error       // why the last reading failed, or nil
+	mu      sync.Mutex
+	seen    os.FileInfo // the file as it was last read; nil: never
+	suspect bool        // Consul has refused value: the file is read although it looks unchanged
+	value   string      // what was in it; empty: nothing usable so far
+	version uint64      // how many values there were
+	reason  error       // why the last reading failed, or nil
 }
 
 func newToken(o Options) *token {
@@ -51,13 +53,26 @@ func (t *token) current() (string, error) {
 	return t.value, nil
 }
 
+// look reads the file if it has changed, and returns the version of its value: another one
+// than before tells that there is a new token. A token that is in no file never changes.
+func (t *token) look() uint64 {
+	if t.path == "" {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason = t.read()
+	return t.version
+}
+
 // read takes in the file's content unless the file is the one that was read last.
 func (t *token) read() error {
 	info, err := os.Stat(t.path)
 	if err != nil {
 		return fmt.Errorf("token file: %w; create it or correct consul.token_file", err)
 	}
-	if t.seen != nil && os.SameFile(info, t.seen) && info.Size() == t.seen.Size() && info.ModTime().Equal(t.seen.ModTime()) {
+	if t.seen != nil && !t.suspect && os.SameFile(info, t.seen) &&
+		info.Size() == t.seen.Size() && info.ModTime().Equal(t.seen.ModTime()) {
 		return t.reason
 	}
 	data, err := os.ReadFile(t.path)
@@ -71,19 +86,21 @@ func (t *token) read() error {
 	case strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }):
 		// Else net/http refuses the header, with an error that names no file.
 		err = fmt.Errorf("token file %s holds more than one word; write only the ACL token into it", t.path)
-	default:
-		t.value = value
+	case value != t.value:
+		t.value, t.suspect = value, false
+		t.version++
 	}
 	t.seen = info
 	return err
 }
 
-// refused tells that Consul does not accept value. The file is read again before the next
-// query even if it looks unchanged: a new token may have the old one's length and time.
+// refused tells that Consul does not accept value. The file is read again at every look until
+// it holds another one, even if it looks unchanged: a new token may have the old one's length
+// and time.
 func (t *token) refused() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.seen = nil
+	t.suspect = true
 }
 
 // where says for an error's reader which token was used and what is wrong with its source.

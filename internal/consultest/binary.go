@@ -1,9 +1,14 @@
-// Package consultest runs the real Consul agent for tests.
+// Package consultest runs the real Consul agent for tests, alone or as a datacenter.
 //
 //	agent := consultest.Start(t)            // one server with a leader, gone when t ends
 //	agent.Register(consultest.Service{Name: "orders", Port: port})
 //	agent.SetCheck("orders", "critical")
 //	agent.Stop(); agent.Start()             // the registry goes away and comes back
+//
+//	dc := consultest.StartDatacenter(t)     // three servers, one agent, tokens
+//	dc.Client.RegisterMany(services...)     // into the catalog, at no agent
+//	dc.Leader().Stop()                      // the other two elect a new one
+//	dc.Client.Pause(); dc.Client.Resume()   // the agent of this host hangs for a while
 //
 // The agent is built from source once, from the version that tools/consul/go.mod pins, into a
 // folder of the repository that git ignores. Nothing here is part of the sidecar.

@@ -1,13 +1,10 @@
 package consultest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // A Service is one instance as Register announces it.
@@ -76,24 +73,24 @@ func checkID(service string) string { return "state:" + service }
 
 func (a *Agent) put(path string, value any) {
 	a.t.Helper()
+	a.send(path, value, nil)
+}
+
+// send puts value at a path of the API and reads the answer into answer, if it is not nil.
+func (a *Agent) send(path string, value, answer any) {
+	a.t.Helper()
 	var body []byte
+	var err error
 	if value != nil {
-		var err error
 		if body, err = json.Marshal(value); err != nil {
 			a.t.Fatalf("consultest: %v", err)
 		}
 	}
-	req, err := http.NewRequest(http.MethodPut, "http://"+a.Address()+path, bytes.NewReader(body))
+	text, err := a.call(http.MethodPut, path, body)
+	if err == nil && answer != nil {
+		err = json.Unmarshal(text, answer)
+	}
 	if err != nil {
 		a.t.Fatalf("consultest: %v", err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		a.t.Fatalf("consultest: %v", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(resp.Body)
-		a.t.Fatalf("consultest: PUT %s: %s: %s", path, resp.Status, strings.TrimSpace(string(text)))
 	}
 }

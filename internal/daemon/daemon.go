@@ -3,12 +3,13 @@
 //
 // Life of the process:
 //
-//	config ──New──> loops, metrics, Consul client
-//	                per service: source -> upstream.Service -> proxy -> listeners
+//	config ──New──> loops, metrics, clients of registries, folder of last good sets
+//	                per service: sources -> upstream.Service -> proxy -> listeners
+//	                per local service: health check -> registration.Registrar
 //	                admin server
-//	Run    ──────>  one goroutine per service (Service.Run), until ctx ends
-//	drain  ──────>  not ready -> listeners closed -> running requests and sessions end, up to
-//	                runtime.drain -> sources end -> loops end -> access log ends -> admin ends
+//	Run    ──────>  one goroutine per service (Service.Run) and Registrar, until ctx ends
+//	drain  ──────>  not ready -> registries told -> listeners closed -> running requests and sessions end, up to
+//	                runtime.drain -> deregistered, sources end -> loops end -> access log ends -> admin ends
 //
 // Every choice that the configuration has is made by one switch here; no package registers
 // itself anywhere.
@@ -29,7 +30,7 @@ import (
 	"sidecar/accesslog"
 	"sidecar/admin"
 	"sidecar/config"
-	"sidecar/discovery/consul"
+	"sidecar/discovery/lastgood"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 )
@@ -49,12 +50,15 @@ type Daemon struct {
 	started  time.Time
 	group    *eventloop.Group
 	metrics  *metrics.Registry
-	consul   *consul.Client // nil if no service asks it
 	services []*service
 	admin    *admin.Server // nil if it is off
 	draining atomic.Bool
 
 	accessLog *accesslog.Logger // nil if it is off
+
+	registries registries
+	store      *lastgood.Store // nil if there is no runtime.state_dir
+	announced  []*announced
 }
 
 // ErrCut is what Run returns when the drain took too long, and what was still running has been
@@ -72,6 +76,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if d.log == nil {
 		d.log = zap.NewNop()
 	}
+	d.registries = registries{config: cfg}
 	if err := d.open(); err != nil {
 		d.close()
 		return nil, err
@@ -94,12 +99,24 @@ func (d *Daemon) open() (err error) {
 	if err := d.openAccessLog(); err != nil {
 		return err
 	}
+	if dir := d.config.Runtime.StateDir; dir != "" {
+		if d.store, err = lastgood.Open(dir, lastgood.Options{Log: d.log}); err != nil {
+			return err
+		}
+	}
 	for i := range d.config.Services {
 		s, err := d.newService(&d.config.Services[i])
 		if err != nil {
 			return fmt.Errorf("service %q: %w", d.config.Services[i].Name, err)
 		}
 		d.services = append(d.services, s)
+	}
+	for i := range d.config.Registers {
+		a, err := d.announce(&d.config.Registers[i])
+		if err != nil {
+			return fmt.Errorf("register %q: %w", d.config.Registers[i].Name, err)
+		}
+		d.announced = append(d.announced, a)
 	}
 	d.observe()
 	// The last step, since who can ask may expect answers.
@@ -147,9 +164,7 @@ func (d *Daemon) close() {
 		d.group.Close()
 	}
 	d.closeAccessLog()
-	if d.consul != nil {
-		d.consul.Close()
-	}
+	d.registries.close()
 }
 
 func (d *Daemon) onPanic(value any, stack []byte) {
@@ -170,9 +185,18 @@ func (d *Daemon) AdminAddress() string {
 func (d *Daemon) Run(ctx context.Context) error {
 	control, stop := context.WithCancel(context.Background())
 	defer stop()
-	var running sync.WaitGroup
+	// The store outlives the sources, so that it writes what they have said last.
+	storing, stopStore := context.WithCancel(context.Background())
+	defer stopStore()
+	var running, store sync.WaitGroup
+	if d.store != nil {
+		store.Go(func() { d.store.Run(storing) })
+	}
 	for _, s := range d.services {
 		running.Go(func() { s.upstream.Run(control) })
+	}
+	for _, a := range d.announced {
+		running.Go(func() { a.run(control) })
 	}
 	running.Go(func() { d.announceReady(control) })
 	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(d.services)),
@@ -184,6 +208,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	err := d.drain()
 	stop()
 	running.Wait()
+	stopStore()
+	store.Wait()
 	d.close()
 	if d.admin != nil {
 		grace, cancel := context.WithTimeout(context.Background(), adminGrace)
@@ -224,6 +250,7 @@ func (d *Daemon) announceReady(ctx context.Context) {
 // drain stops accepting and waits for what is running.
 func (d *Daemon) drain() error {
 	d.draining.Store(true)
+	d.leave()
 	limit := d.config.Runtime.Drain
 	d.log.Info("draining: nothing more is accepted", zap.Duration("at most", limit))
 	for _, s := range d.services {

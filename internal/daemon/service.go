@@ -11,7 +11,6 @@ import (
 
 	"sidecar/config"
 	"sidecar/discovery"
-	"sidecar/discovery/consul"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/tcp"
@@ -21,6 +20,7 @@ import (
 // A service is what one [[service]] of the configuration became.
 type service struct {
 	config    *config.Service
+	records   []*discovery.Record // of its sources
 	upstream  *upstream.Service
 	proxy     proxy
 	counts    *metrics.Listener
@@ -34,7 +34,7 @@ type proxy interface {
 }
 
 func (d *Daemon) newService(c *config.Service) (*service, error) {
-	source, err := d.source(c)
+	source, records, err := d.source(c)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 	}
 	options.Source = source
 	up := upstream.New(options)
-	s := &service{config: c, upstream: up, counts: d.metrics.Listener(c.Name, c.Protocol)}
+	s := &service{config: c, upstream: up, records: records, counts: d.metrics.Listener(c.Name, c.Protocol)}
 	switch c.Protocol {
 	case config.ProtocolHTTP:
 		s.proxy = d.newHTTP(s)
@@ -67,46 +67,6 @@ func orNone(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-func (d *Daemon) source(c *config.Service) (discovery.Source, error) {
-	switch c.Discovery.Source {
-	case config.SourceConsul:
-		client, err := d.consulClient()
-		if err != nil {
-			return nil, err
-		}
-		return client.Source(consul.Query{Service: c.Discovery.Service, Tags: c.Discovery.Tags, Warning: c.Discovery.Warning}), nil
-	case config.SourceStatic:
-		instances, err := parseInstances(c.Discovery.Instances)
-		if err != nil {
-			return nil, err
-		}
-		return discovery.Static(instances), nil
-	}
-	return nil, fmt.Errorf("discovery source %q is not built", c.Discovery.Source)
-}
-
-// consulClient returns the one client that all services share.
-func (d *Daemon) consulClient() (*consul.Client, error) {
-	if d.consul != nil {
-		return d.consul, nil
-	}
-	c := &d.config.Consul
-	address := c.Address
-	if c.TLS.Enabled {
-		address = "https://" + address
-	}
-	client, err := consul.New(consul.Options{
-		Address: address, Token: string(c.Token), TokenFile: c.TokenFile,
-		Datacenter: c.Datacenter, Consistency: c.Consistency, Logger: d.log,
-		TLS: consul.TLS{CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName},
-	})
-	if err != nil {
-		return nil, err
-	}
-	d.consul = client
-	return client, nil
 }
 
 // listen opens the service's listeners.

@@ -1,10 +1,14 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"sidecar/admin"
 	"sidecar/breaker"
+	"sidecar/discovery"
 	"sidecar/metrics"
 	"sidecar/upstream"
 )
@@ -46,11 +50,41 @@ func (d *Daemon) Status() admin.Document {
 		}
 		doc.Services = append(doc.Services, s.status())
 	}
+	for _, a := range d.announced {
+		doc.Registrations = append(doc.Registrations, a.registrar.Status())
+	}
+	doc.Notices = d.notices()
 	return doc
 }
 
+// notices are what the operator should know that is of no service in particular.
+func (d *Daemon) notices() []string {
+	var lines []string
+	if d.registries.consul != nil {
+		if line := d.registries.consul.Crowded(); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if d.store != nil {
+		if st := d.store.Status(); st.Failing > 0 {
+			lines = append(lines, fmt.Sprintf("the last good sets of %d services cannot be kept on disk: %s", st.Failing, st.LastError))
+		}
+	}
+	return lines
+}
+
 func (s *service) status() admin.Service {
-	return admin.Service{Policy: s.config.Balancer.Policy, SourceKind: s.config.Discovery.Source, Status: s.upstream.Status()}
+	one := admin.Service{Policy: s.config.Balancer.Policy, SourceKind: strings.Join(s.config.Discovery.Sources, ", "), Status: s.upstream.Status()}
+	for _, r := range s.records {
+		one.Sources = append(one.Sources, r.Status())
+	}
+	return one
+}
+
+func sourceSample(service string, st discovery.Status) metrics.SourceSample {
+	return metrics.SourceSample{Service: service, Source: st.Kind, Known: st.Known, Failing: st.Failing,
+		LastSuccess: st.LastSuccess, LastError: st.LastErrorAt, Age: time.Duration(st.AgeSeconds * float64(time.Second)), Index: st.Index,
+		Answers: st.Answers, Updates: st.Updates, Errors: st.Errors, Instances: st.Instances, Problems: len(st.Problems), States: st.States}
 }
 
 // service is the present state of one service.
@@ -74,10 +108,16 @@ func (d *Daemon) observe() {
 	})
 	d.metrics.ObserveSources(func(emit func(metrics.SourceSample)) {
 		for _, s := range d.services {
-			st := s.upstream.Status()
-			emit(metrics.SourceSample{Service: s.config.Name, Source: s.config.Discovery.Source,
-				Known: st.Source.Known, LastSuccess: st.Source.LastSuccess, LastError: st.Source.LastErrorAt,
-				Updates: st.Source.Updates, Errors: st.Source.Errors, Instances: st.Total})
+			for _, r := range s.records {
+				emit(sourceSample(s.config.Name, r.Status()))
+			}
+		}
+	})
+	d.metrics.ObserveRegistrations(func(emit func(metrics.RegistrationSample)) {
+		for _, a := range d.announced {
+			st := a.registrar.Status()
+			emit(metrics.RegistrationSample{Service: st.Name, ID: st.ID, Registry: st.Registry, Registered: st.Registered,
+				Passing: st.Passing, Failing: st.Failing, LastSuccess: st.LastSuccess, Registrations: st.Registrations, Renewals: st.Renewals})
 		}
 	})
 	d.metrics.ObserveServices(func(emit func(metrics.ServiceSample)) {
