@@ -86,7 +86,7 @@ func newCastOf(t testing.TB, set []discovery.Instance, policy upstream.Policy) *
 
 // report has the source report a set.
 func (c *cast) report(set []discovery.Instance) {
-	c.service.Feed(discovery.Update{Instances: set, At: c.clock.now})
+	c.service.Feed(discovery.Update{Instances: slices.Clone(set), At: c.clock.now})
 	c.service.Step()
 	c.endpoints = c.service.Snapshot().Usable
 	c.index = make(map[*upstream.Endpoint]int)
