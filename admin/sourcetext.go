@@ -64,6 +64,9 @@ func sourceLine(s *discovery.Status, now time.Time) string {
 		line += plural(s.Instances, "instance")
 	}
 	line += ", " + span(now.Sub(s.LastSuccess)) + " old"
+	if !s.Watching {
+		line += ", not asked now"
+	}
 	if s.Index != 0 {
 		line += fmt.Sprintf(", index %d", s.Index)
 	}

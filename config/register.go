@@ -24,7 +24,7 @@ type Register struct {
 	TTL time.Duration `key:"ttl" default:"15s" min:"3s" doc:"how long the registry believes in it without hearing of it"`
 	// DeregisterAfter is 0s or at least 1m, which is the least that Consul takes.
 	DeregisterAfter time.Duration `key:"deregister_after" default:"0s" doc:"for registry consul: removed when it has been critical for this long, 1m or more; 0s: never"`
-	LeaveWait       time.Duration `key:"leave_wait" default:"2s" doc:"how long a stop waits, after telling that it goes, until others have heard; 0s: not at all"`
+	LeaveWait       time.Duration `key:"leave_wait" default:"3s" doc:"how long a stop waits, after telling that it goes, until others have heard, which takes their confirm_after if most go at once; 0s: not at all"`
 
 	Check RegisterCheck `key:"check" doc:"The sidecar's own probes of the local service; the registry is told their outcome. Type none: it always passes."`
 }

@@ -10,7 +10,7 @@ func TestTwoLinesAnnounceAService(t *testing.T) {
 	got := load(t, "[[register]]\nname = \"orders\"\nport = 8080\n").Registers
 	want := []Register{{
 		Name: "orders", ID: "orders-8080", Registry: RegistryConsul, Port: 8080, Weight: 1, WarningWeight: 1,
-		TTL: 15 * time.Second, LeaveWait: 2 * time.Second,
+		TTL: 15 * time.Second, LeaveWait: 3 * time.Second,
 		Check: RegisterCheck{Probe: Probe{
 			Type: CheckNone, Path: "/healthz", Method: "GET", Statuses: "200-399",
 			Interval: 5 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,

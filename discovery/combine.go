@@ -55,11 +55,17 @@ func (p *part) settled() bool { return p.set != nil || p.err != nil }
 // Refresh is Refresher's.
 func (c *combined) Refresh() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var watched []Source
 	for i := range c.parts {
 		if c.parts[i].cancel != nil {
-			Refresh(c.sources[i])
+			watched = append(watched, c.sources[i])
 		}
+	}
+	c.mu.Unlock()
+	// Not under the lock: one of them may be a combination too, which reports to this one under
+	// its own.
+	for _, s := range watched {
+		Refresh(s)
 	}
 }
 
@@ -135,6 +141,10 @@ func (c *combined) decide(at time.Time) {
 // sum is what the parts say together.
 func (c *combined) sum(parts []part, at time.Time) Update {
 	u := Update{At: at, Unknown: true, Stored: true}
+	for i := range parts {
+		set := parts[i].set
+		u.Partial = u.Partial || (set == nil || set.Partial) && (c.least == 0 || i == 0)
+	}
 	var failed []error
 	var problems []string
 	addresses, ids := make(map[string]bool), make(map[string]bool)

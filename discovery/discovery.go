@@ -47,6 +47,9 @@ type Update struct {
 	// Stored tells that no registry has said this now: it is the last good set, from disk, and
 	// At is when it was last true.
 	Stored bool
+	// Partial tells that a source which this one is made of has not answered yet: the set is what
+	// the others know, and a set of before, if there is one, is worth more.
+	Partial bool
 	// Err is why the lookup failed. The last set still stands.
 	Err error
 	// Index is the registry's own version of the set, 0 where there is none.

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// ErrHeld is in the error by which a Guard reports that it does not believe a loss yet. It comes
+// once for each loss.
+var ErrHeld = errors.New("instances are gone at once; this is looked up again before it is believed")
+
 // GuardOptions say what a Guard does not believe at once.
 type GuardOptions struct {
 	// Share, from 0 to 1, is how much of the set may be lost at once and be believed.
@@ -78,7 +82,7 @@ func (g *guard) take(ctx context.Context, u Update) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case u.Err != nil:
+	case u.Err != nil || u.Partial: // neither proves a loss
 		g.report(u)
 	case !g.loses(u.Instances) || g.held != nil && g.lookedAt:
 		g.believe(u)
@@ -114,8 +118,7 @@ func (g *guard) hold(ctx context.Context, u Update) {
 	lost := missing(g.believed, u.Instances)
 	g.held, g.lookedAt = &u, false
 	ctx, g.endHold = context.WithCancel(ctx)
-	g.report(Update{Err: fmt.Errorf("%d of %d instances are gone at once; this is looked up again before it is believed",
-		len(g.believed)-len(u.Instances), len(g.believed)), Index: u.Index, At: u.At})
+	g.report(Update{Err: fmt.Errorf("%d of %d %w", len(g.believed)-len(u.Instances), len(g.believed), ErrHeld), Index: u.Index, At: u.At})
 	g.holds.Go(func() {
 		if Sleep(ctx, g.options.After, nil) {
 			g.lookAgain(ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -53,9 +52,8 @@ type Record struct {
 	last   []Instance
 }
 
-// NewRecord returns a Record of a source. What the source leaves out of its sets is logged,
-// once for as long as it stays the same; so is when it begins to fail and when it has ended,
-// if logErrors is set: a service with one source logs that itself. The log may be nil.
+// NewRecord returns a Record of a source. With logErrors it logs when the source begins to fail
+// and when that has ended; a service with one source logs that itself. The log may be nil.
 func NewRecord(kind, subject string, s Source, log *zap.Logger, logErrors bool) *Record {
 	if log == nil {
 		log = zap.NewNop()
@@ -95,6 +93,7 @@ func (r *Record) watching(yes bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Watching = yes
+	r.status.Failing = r.status.Failing && yes // nobody is failed by what is not asked
 }
 
 func (r *Record) note(u Update) {
@@ -115,13 +114,6 @@ func (r *Record) note(u Update) {
 	}
 	if s.Failing && r.errors {
 		r.log.Info("one of the service's sources answers again", zap.String("after", s.LastError))
-	}
-	if !slices.Equal(s.Problems, u.Problems) {
-		if len(u.Problems) > 0 {
-			r.log.Warn("instances are left out", zap.String("why", strings.Join(u.Problems, "; ")))
-		} else {
-			r.log.Info("no instance is left out any more")
-		}
 	}
 	s.Answers++
 	if !s.Known || s.Unknown != u.Unknown || !Equal(r.last, u.Instances) {

@@ -43,8 +43,7 @@ func TestRecordKeepsAccount(t *testing.T) {
 		for _, e := range logs.All() {
 			said = append(said, e.Message)
 		}
-		want := []string{"instances are left out", "no instance is left out any more",
-			"one of the service's sources fails, its last set stands", "one of the service's sources answers again", "instances are left out"}
+		want := []string{"one of the service's sources fails, its last set stands", "one of the service's sources answers again"}
 		if len(said) != len(want) {
 			t.Fatalf("logged %q", said)
 		}
@@ -52,6 +51,26 @@ func TestRecordKeepsAccount(t *testing.T) {
 			if said[i] != want[i] {
 				t.Errorf("logged %q, want %q", said[i], want[i])
 			}
+		}
+	})
+}
+
+func TestASourceThatIsNotAskedAnyMoreFailsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := newScripted(), newScripted()
+		r := NewRecord("consul/dc2", "", two, nil, true)
+		_, stop := watch(Prefer(1, one, r))
+		defer stop()
+		one.say(set(""))
+		two.say(Update{Err: errDown})
+		one.say(set("a"))
+		if st := r.Status(); !st.Failing || !st.Watching {
+			t.Errorf("while it is watched: %+v", st)
+		}
+		time.Sleep(2 * linger)
+		synctest.Wait()
+		if st := r.Status(); st.Failing || st.Watching || st.LastError == "" {
+			t.Errorf("when it is not: %+v", st)
 		}
 	})
 }

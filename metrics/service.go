@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,6 +24,11 @@ type ServiceSample struct {
 	Connections int64 // to all endpoints, open or being made
 	Pending     int64 // of those, being made
 
+	// SetKnown tells that there is a set of instances, SetStored that it is the one on disk, and
+	// SetAge how long ago it was last confirmed.
+	SetKnown, SetStored bool
+	SetAge              time.Duration
+
 	// Adaptive is the learned limit of requests in flight, nil without one.
 	Adaptive *AdaptiveSample
 }
@@ -40,6 +46,7 @@ type serviceFamily struct {
 	budgetLeft, retries, refused          *prometheus.Desc
 	connections, pending                  *prometheus.Desc
 	adaptiveLimit, adaptiveInFlight, shed *prometheus.Desc
+	setStored, setAge                     *prometheus.Desc
 }
 
 func newServiceFamily() *serviceFamily {
@@ -59,13 +66,15 @@ func newServiceFamily() *serviceFamily {
 		adaptiveLimit:    desc(sub, "adaptive_limit", "Requests that may be in flight, as learned from latencies.", by),
 		adaptiveInFlight: desc(sub, "adaptive_in_flight", "Requests in flight that count towards the learned limit.", by),
 		shed:             desc(sub, "shed_total", "Requests refused because the learned limit was reached.", by),
+		setStored:        desc(sub, "set_stored", "1 while the set of instances is the one on disk, since no source has answered after the start.", by),
+		setAge:           desc(sub, "set_age_seconds", "How long ago the set of instances was last confirmed by a source.", by),
 	}
 }
 
 // Describe is prometheus.Collector's.
 func (f *serviceFamily) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, f.total, f.usable, f.failOpen, f.fallback, f.ejected, f.maxEjected, f.budgetLeft, f.retries, f.refused,
-		f.connections, f.pending, f.adaptiveLimit, f.adaptiveInFlight, f.shed)
+		f.connections, f.pending, f.adaptiveLimit, f.adaptiveInFlight, f.shed, f.setStored, f.setAge)
 }
 
 // Collect is prometheus.Collector's.
@@ -76,6 +85,10 @@ func (f *serviceFamily) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, f.total, float64(s.Total), service)
 		gauge(ch, f.usable, float64(s.Usable), service)
 		gauge(ch, f.failOpen, truth(s.FailOpen), service)
+		gauge(ch, f.setStored, truth(s.SetStored), service)
+		if s.SetKnown {
+			gauge(ch, f.setAge, s.SetAge.Seconds(), service)
+		}
 		gauge(ch, f.fallback, truth(s.Fallback), service)
 		gauge(ch, f.ejected, float64(s.Ejected), service)
 		gauge(ch, f.maxEjected, float64(s.MaxEjected), service)

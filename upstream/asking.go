@@ -39,7 +39,7 @@ func (a *asking) ask(now time.Time) time.Time {
 	if !a.doubt.Load() {
 		return time.Time{}
 	}
-	if next := a.last.Add(a.pause); !a.last.IsZero() && now.Before(next) {
+	if next := a.last.Add(max(a.pause, askFirst)); !a.last.IsZero() && now.Before(next) {
 		return next
 	}
 	if now.Sub(a.last) > askCalm {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,41 @@ func TestAChangedSetEndsTheRestraint(t *testing.T) {
 		fail(ConnectFailed)
 		if len(a.times) <= before {
 			t.Fatalf("asked at %v", a.times)
+		}
+	})
+}
+
+func TestTheSourceIsAskedOncePerSecondHoweverOftenItChanges(t *testing.T) {
+	doubted(t, func(_ *Service, a *asked, fail func(Outcome)) {
+		for i := range 10 {
+			fail(ConnectFailed)
+			time.Sleep(100 * time.Millisecond)
+			a.report(discovery.Update{Instances: []discovery.Instance{{ID: "b", Address: fmt.Sprintf("10.0.0.2:%d", 80+i), Weight: 1}}})
+			synctest.Wait()
+		}
+		if len(a.times) > 2 {
+			t.Errorf("asked at %v", a.times)
+		}
+	})
+}
+
+func TestProblemsAndHeldLossesAreLoggedOnce(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		problem := discovery.Update{Instances: []discovery.Instance{{ID: "a", Address: "10.0.0.1:80", Weight: 1}}, Problems: []string{"b: port 0"}}
+		st.Feed(problem)
+		st.Feed(problem)
+		synctest.Wait()
+		st.Feed(problem)
+		synctest.Wait()
+		if n := st.logged("instances are left out"); n != 1 {
+			t.Errorf("the problem is logged %d times", n)
+		}
+		st.fails("consul: connection refused")
+		st.Feed(discovery.Update{Err: fmt.Errorf("9 of 10 %w", discovery.ErrHeld)})
+		synctest.Wait()
+		st.fails("consul: connection refused")
+		if n := st.logged("source fails, the last set stands"); n != 2 {
+			t.Errorf("the failure and the loss are logged %d times", n)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -43,7 +44,7 @@ func (s *Service) applyFailure(u *discovery.Update, now time.Time) {
 	state.failing = true
 	state.errors++
 	s.source.Store(&state)
-	if wasFailing {
+	if wasFailing && !errors.Is(u.Err, discovery.ErrHeld) {
 		s.log.Debug("source still fails", zap.Error(u.Err))
 		return
 	}
@@ -68,6 +69,7 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 		s.log.Log(level, "source answers again", zap.String("after", state.errorText))
 	}
 	first := !state.known
+	s.tellProblems(state.problems, u.Problems)
 	state.problems = u.Problems
 	same := !first && u.Unknown == state.unknown && discovery.Equal(u.Instances, s.reported)
 	state.unknown, state.failing = u.Unknown, false
@@ -99,6 +101,17 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 	case added > 0 || retired > 0:
 		s.log.Info("instances changed", zap.Int("added", added), zap.Int("retired", retired),
 			zap.Int("total", len(s.order)), zap.Uint64("index", u.Index))
+	}
+}
+
+// tellProblems logs what is left out of a set, once for as long as it stays the same.
+func (s *Service) tellProblems(before, now []string) {
+	switch {
+	case slices.Equal(before, now):
+	case len(now) > 0:
+		s.log.Warn("instances are left out", zap.String("why", strings.Join(now, "; ")))
+	default:
+		s.log.Info("no instance is left out any more")
 	}
 }
 

@@ -65,13 +65,16 @@ type watch struct {
 // forward passes on what inner reports.
 func (w *watch) forward(u discovery.Update) {
 	w.mu.Lock()
-	if u.Err != nil {
+	if u.Err != nil || u.Partial {
 		w.serveKeptLocked()
 	}
 	w.silent = false
-	w.report(u)
+	// What was true of all sources is worth more than what some of them say now.
+	if !u.Partial || len(w.kept.Instances) == 0 {
+		w.report(u)
+	}
 	w.mu.Unlock()
-	if u.Err == nil && !u.Stored {
+	if u.Err == nil && !u.Stored && !u.Partial {
 		w.store.put(w.service, w.fingerprint, u)
 	}
 }

@@ -181,6 +181,35 @@ func TestARefreshIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAPartialSetIsWorthLessThanAKeptOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{})
+		set, stored := keptSet()
+		inner := newScript()
+		w := watchIt(t, s.Source("orders", "consul", set, inner))
+		partial := one("10.0.0.9:80")
+		partial.Partial = true
+		inner.updates <- partial
+		w.want(heard{stored, 0})
+		time.Sleep(time.Minute)
+		inner.updates <- partial
+		w.want()
+		whole := one("10.0.0.1:80")
+		inner.updates <- whole
+		w.want(heard{whole, time.Minute})
+		w.stop()
+
+		nothing := newScript()
+		w = watchIt(t, s.Source("stock", "consul", Set{}, nothing))
+		nothing.updates <- partial
+		w.want(heard{partial, 0})
+		s.write(s.takeAll())
+		if got, err := s.Load("stock", "consul"); err != nil || !got.Saved.IsZero() {
+			t.Errorf("a partial set is kept: %+v, %v", got, err)
+		}
+	})
+}
+
 func TestOnlyGoodSetsOfTheRegistryAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), Options{})

@@ -160,6 +160,9 @@ func (d *Daemon) close() {
 	for _, s := range d.services {
 		s.closeListeners()
 	}
+	for _, a := range d.announced {
+		a.close() // again if it has run, which does no harm
+	}
 	if d.group != nil {
 		d.group.Close()
 	}

@@ -19,30 +19,15 @@ import (
 
 // source puts together what tells of a service's instances:
 //
-//	each source ─> Record ─┐
-//	each source ─> Record ─┴> Prefer or Merge ─> Guard ─> lastgood ─> upstream.Service
+//	each source ─> Guard ─> Record ─┐
+//	each source ─> Guard ─> Record ─┴> Prefer or Merge ─> Guard ─> lastgood ─> upstream.Service
 //
-// It returns the Records too, for status and metrics.
+// With one source the first Guard is left out. It returns the Records too, for status and metrics.
 func (d *Daemon) source(c *config.Service) (discovery.Source, []*discovery.Record, error) {
 	b := &sourceBuilder{Daemon: d, service: c.Name, discovery: &c.Discovery}
-	var all []discovery.Source
-	for _, kind := range c.Discovery.Sources {
-		s, err := b.open(kind)
-		if err != nil {
-			return nil, nil, fmt.Errorf("source %s: %w", kind, err)
-		}
-		all = append(all, s)
-	}
-	var one discovery.Source
-	switch {
-	case len(all) == 0:
-		return nil, nil, errNoSource
-	case len(all) == 1:
-		one = all[0]
-	case c.Discovery.Combine == config.CombineMerge:
-		one = discovery.Merge(all...)
-	default:
-		one = discovery.Prefer(1, all...)
+	one, err := b.combine()
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(c.Discovery.Sources) == 1 && c.Discovery.Source == config.SourceStatic {
 		return one, b.records, nil
@@ -59,13 +44,40 @@ type sourceBuilder struct {
 	asked     []string // what is asked of whom, for the file of the last good set
 }
 
+// combine makes one source of all that the service has.
+func (b *sourceBuilder) combine() (discovery.Source, error) {
+	var all []discovery.Source
+	for _, kind := range b.discovery.Sources {
+		s, err := b.open(kind)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", kind, err)
+		}
+		all = append(all, s)
+		b.asked = append(b.asked, b.whom(kind))
+	}
+	switch {
+	case len(all) == 0:
+		return nil, errNoSource
+	case len(all) == 1:
+		return all[0], nil
+	case b.discovery.Combine == config.CombineMerge:
+		return discovery.Merge(all...), nil
+	}
+	return discovery.Prefer(1, all...), nil
+}
+
+// fingerprint tells what is asked of whom.
+func (b *sourceBuilder) fingerprint() string {
+	return strings.Join(append(b.asked, b.discovery.Combine), "; ")
+}
+
 // keep adds what stands between all registries and the service.
 func (b *sourceBuilder) keep(s discovery.Source) discovery.Source {
 	guard := discovery.GuardOptions{Share: b.discovery.ConfirmLoss, After: b.discovery.ConfirmAfter}
 	if b.store == nil {
 		return discovery.Guard(s, guard)
 	}
-	fingerprint := strings.Join(b.asked, "; ")
+	fingerprint := b.fingerprint()
 	kept, err := b.store.Load(b.service, fingerprint)
 	if err != nil {
 		b.log.Warn("the last good set of a service cannot be used; it will be written anew", zap.String("service", b.service), zap.Error(err))
@@ -77,10 +89,36 @@ func (b *sourceBuilder) keep(s discovery.Source) discovery.Source {
 // record adds a source to those that account is kept of. subject is what it is asked for.
 func (b *sourceBuilder) record(kind, subject string, s discovery.Source) discovery.Source {
 	several := len(b.discovery.Sources) > 1 || len(b.discovery.Failover) > 0
+	if several && kind != config.SourceStatic {
+		// Each by itself: what another source says would hide a loss, or seem to confirm it.
+		s = discovery.Guard(s, discovery.GuardOptions{Share: b.discovery.ConfirmLoss, After: b.discovery.ConfirmAfter})
+	}
 	r := discovery.NewRecord(kind, subject, s, b.log.With(zap.String("service", b.service)), several)
 	b.records = append(b.records, r)
 	b.asked = append(b.asked, kind+" "+subject)
 	return r
+}
+
+// whom tells one registry from another of its kind: what is on disk is of one of them.
+func (b *sourceBuilder) whom(kind string) string {
+	c := b.config
+	switch kind {
+	case config.SourceConsul: // whose address is that of whichever agent is near
+		return subject("of", "dc", c.Consul.Datacenter, "namespace", c.Consul.Namespace, "partition", c.Consul.Partition)
+	case config.SourceStatic:
+		return strings.Join(b.discovery.Instances, ",")
+	case config.SourceDNS:
+		return strings.Join(c.DNS.Servers, ",")
+	case config.SourceEtcd:
+		return strings.Join(c.Etcd.Endpoints, ",")
+	case config.SourceRedis:
+		return c.Redis.Address
+	case config.SourceNacos:
+		return subject(strings.Join(c.Nacos.Addresses, ","), "namespace", c.Nacos.Namespace)
+	case config.SourceKubernetes:
+		return subject(c.Kubernetes.Address, "namespace", c.Kubernetes.Namespace)
+	}
+	return ""
 }
 
 // open makes the source of a kind.

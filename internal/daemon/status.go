@@ -8,6 +8,7 @@ import (
 
 	"sidecar/admin"
 	"sidecar/breaker"
+	"sidecar/config"
 	"sidecar/discovery"
 	"sidecar/metrics"
 	"sidecar/upstream"
@@ -82,6 +83,9 @@ func (s *service) status() admin.Service {
 }
 
 func sourceSample(service string, st discovery.Status) metrics.SourceSample {
+	if !st.Watching || st.Kind == config.SourceStatic {
+		st.LastSuccess = time.Time{} // an age would look like a failure
+	}
 	return metrics.SourceSample{Service: service, Source: st.Kind, Known: st.Known, Failing: st.Failing,
 		LastSuccess: st.LastSuccess, LastError: st.LastErrorAt, Age: time.Duration(st.AgeSeconds * float64(time.Second)), Index: st.Index,
 		Answers: st.Answers, Updates: st.Updates, Errors: st.Errors, Instances: st.Instances, Problems: len(st.Problems), States: st.States}
@@ -157,6 +161,7 @@ func serviceSample(st *upstream.Status) metrics.ServiceSample {
 		Ejected: st.Ejected, MaxEjected: st.MaxEjected,
 		BudgetLeft: st.Budget.Left, Retries: st.Budget.Retries, RetriesRefused: st.Budget.Refused,
 		Connections: st.Connections, Pending: st.Pending,
+		SetKnown: st.Source.Known, SetStored: st.Source.Stored, SetAge: time.Duration(st.Source.AgeSeconds * float64(time.Second)),
 	}
 	if a := st.Adaptive; a != nil {
 		sample.Adaptive = &metrics.AdaptiveSample{Limit: a.Limit, InFlight: a.InFlight, Shed: a.Shed}
