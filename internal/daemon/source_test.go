@@ -55,11 +55,11 @@ func TestASetOnDiskAnswersTheSameQuestionOnly(t *testing.T) {
 		orders(`sources = ["consul", "static"], instances = ["10.0.0.2:1"]`),
 		orders(`sources = ["consul", "static"], instances = ["10.0.0.1:1"], combine = "merge"`),
 	} {
-		print := asked(t, text)
-		if other, twice := seen[print]; twice {
-			t.Errorf("%q is asked by both\n%s\nand\n%s", print, text, other)
+		answer := asked(t, text)
+		if other, twice := seen[answer]; twice {
+			t.Errorf("%q is asked by both\n%s\nand\n%s", answer, text, other)
 		}
-		seen[print] = text
+		seen[answer] = text
 	}
 	// What is merely judged differently is the same question.
 	if a, b := asked(t, orders("")), asked(t, orders(`confirm_loss = 1.0, confirm_after = "9s"`)); a != b {
