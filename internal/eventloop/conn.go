@@ -69,6 +69,9 @@ type Conn struct {
 	muted   bool
 	bounded bool // see Room
 	peer    endpoint
+	layer   Layer // carries the bytes; nil for a socket
+	under   *Conn // what the layer lies on
+	watcher Watcher
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -114,6 +117,8 @@ func (c *Conn) event(ev uint32) {
 // notify wakes who waits for what has become true.
 func (c *Conn) notify() {
 	switch {
+	case c.watcher != nil:
+		c.watcher.Changed(c)
 	case c.waiter != nil:
 		if c.ready&c.awaited != 0 {
 			c.waiter.Wake()
@@ -169,7 +174,7 @@ func (c *Conn) Abort(err error) {
 	}
 	c.err = err
 	c.ready |= Broken
-	if c.idle != nil {
+	if c.idle != nil || c.watcher != nil {
 		c.loop.shielded(c.notify) // the caller may be a task of its own
 		return
 	}
@@ -179,30 +184,38 @@ func (c *Conn) Abort(err error) {
 // Close closes the connection; unread bytes make the kernel answer with a reset. It is
 // not an error to close twice.
 func (c *Conn) Close() error {
+	c.close(false)
+	return nil
+}
+
+func (c *Conn) close(reset bool) {
 	if c.fd < 0 {
-		return nil
+		return
 	}
 	l := c.loop
 	l.wheel.stop(&c.timer)
 	l.vacate(c.id)
-	sysClose(c.fd)
+	fd := c.fd
 	c.fd = -1
-	c.idle, c.owner = nil, 0
+	switch {
+	case c.layer != nil:
+		c.layer.Close(reset)
+	case reset:
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		sysClose(fd)
+	default:
+		sysClose(fd)
+	}
+	c.idle, c.watcher, c.owner = nil, nil, 0
 	l.counts.conns.Add(-1)
 	if c.waiter != nil {
 		c.waiter.Wake()
 	}
-	return nil
 }
 
 // Reset closes the connection with a reset, so that the peer cannot take the end of what
 // it has received for a clean one.
-func (c *Conn) Reset() {
-	if c.fd >= 0 {
-		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		c.Close()
-	}
-}
+func (c *Conn) Reset() { c.close(true) }
 
 // RemoteAddrPort is the peer's address, zero for Unix sockets.
 func (c *Conn) RemoteAddrPort() netip.AddrPort { return c.peer.addrPort() }
@@ -214,6 +227,9 @@ func (c *Conn) RemoteAddr() net.Addr { return netAddr(c.peer, "") }
 func (c *Conn) LocalAddr() net.Addr {
 	if c.fd < 0 {
 		return netAddr(endpoint{}, "")
+	}
+	if c.under != nil {
+		return c.under.LocalAddr()
 	}
 	return localAddr(c.fd)
 }

@@ -23,6 +23,9 @@ func (c *Conn) TryRead(b []byte) (int, error) {
 		return 0, nil
 	}
 	c.use()
+	if c.layer != nil {
+		return c.layerRead(b)
+	}
 	for {
 		n, e := sysRead(c.fd, b)
 		switch {
@@ -50,6 +53,9 @@ func (c *Conn) TryWrite(b []byte) (int, error) {
 	if err := c.writable(); err != nil || len(b) == 0 {
 		return 0, err
 	}
+	if c.layer != nil {
+		return c.layerWrite(b)
+	}
 	for {
 		n, e := sysWrite(c.fd, b)
 		if e != syscall.EINTR {
@@ -65,6 +71,9 @@ func (c *Conn) Quiet() bool {
 	if c.usable(readLate) != nil {
 		return false
 	}
+	if c.layer != nil {
+		return c.ready&(Readable|HalfClosed|Broken) == 0 && (c.under.fd < 0 || c.under.Quiet())
+	}
 	return sysPeek(c.fd) == syscall.EAGAIN
 }
 
@@ -77,7 +86,7 @@ const unsentMost = 512 << 10
 // little, since memory for all sockets together may run short before. 0 for Unix sockets, of
 // which it is not known.
 func (c *Conn) Room() int {
-	if c.fd < 0 || c.peer.fam == unix.AF_UNIX {
+	if c.fd < 0 || c.layer != nil || c.peer.fam == unix.AF_UNIX {
 		return 0
 	}
 	if !c.bounded {
@@ -101,6 +110,9 @@ const maxVector = 16
 func (c *Conn) TryWritev(bufs ...[]byte) (int, error) {
 	if err := c.writable(); err != nil {
 		return 0, err
+	}
+	if c.layer != nil {
+		return c.layerWritev(bufs)
 	}
 	var iov [maxVector]unix.Iovec
 	n, size := 0, 0
@@ -231,6 +243,9 @@ func advance(bufs [][]byte, n int) [][]byte {
 func (c *Conn) CloseWrite() error {
 	if c.fd < 0 {
 		return net.ErrClosed
+	}
+	if c.layer != nil {
+		return c.layer.CloseWrite()
 	}
 	if e := sysShutdown(c.fd, unix.SHUT_WR); e != 0 {
 		return c.opError("shutdown", e)

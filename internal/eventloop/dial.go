@@ -128,7 +128,7 @@ func (l *Loop) StartDial(to netip.AddrPort) (*Conn, error) {
 // error is os.ErrDeadlineExceeded. Errors are *net.OpError, as those of Dial.
 func (c *Conn) Established() (bool, error) {
 	made, err := c.established()
-	if err != nil {
+	if err != nil && c.layer == nil {
 		err = &net.OpError{Op: "dial", Net: "tcp", Addr: c.RemoteAddr(), Err: err}
 	}
 	return made, err
@@ -140,6 +140,8 @@ func (c *Conn) established() (bool, error) {
 		return false, net.ErrClosed
 	case c.err != nil:
 		return false, c.err
+	case c.layer != nil:
+		return c.layer.Established()
 	case c.ready&Broken != 0:
 		if err := c.connectError(); err != nil {
 			return false, err

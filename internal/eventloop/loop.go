@@ -45,6 +45,9 @@ type Loop struct {
 	pending int // events of this turn
 	cursor  int // the next of them; outlives a panic in a handler
 
+	flushers []Flusher // for the end of this turn
+	flushed  int       // the next of them
+
 	posts   []func() // taken from inbox, being run
 	posted  int      // the next of them
 	closing bool
@@ -170,6 +173,7 @@ func (l *Loop) turns() {
 		l.runPosts()
 		l.wheel.advance(l.now)
 		l.runTasks()
+		l.flush()
 		l.wait()
 	}
 }

@@ -12,7 +12,7 @@ import (
 // streams and errors are told all the same. The connection must not become idle before
 // Unmute.
 func (c *Conn) Mute() {
-	if c.fd >= 0 && !c.muted {
+	if c.fd >= 0 && !c.muted && c.layer == nil {
 		c.muted = true
 		c.rewatch(unix.EPOLLRDHUP)
 	}
