@@ -38,6 +38,9 @@ var table = map[string][]string{
 	"proxy/tcp":                 {"upstream", "internal/eventloop", "metrics"},
 	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "accesslog"},
 	"proxy/http/h1":             {},
+	"proxy/http/h2":             {"internal/eventloop", "proxy/http/h1"},
+	"proxy/preamble":            {},
+	"internal/secure":           {"internal/eventloop"},
 	"metrics":                   {},
 	"accesslog":                 {},
 	"admin":                     {"upstream", "metrics", "discovery", "registration"},
@@ -128,7 +131,7 @@ func importProblems(tree *tree) []string {
 			continue
 		}
 		for _, i := range f.imports() {
-			if i == "net/http" && namesOnly(f) {
+			if i == "net/http" && namesOnly(f) || i == "golang.org/x/net/http2/hpack" {
 				continue
 			}
 			if p := importProblem(f.folder, i); p != "" {
