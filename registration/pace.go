@@ -12,6 +12,9 @@ const (
 	pauseFirst, pauseMost = 250 * time.Millisecond, 2 * time.Second
 	// repeatAfter is how long a failure with another cause waits to be logged after the one before.
 	repeatAfter = time.Minute
+	// forgotAgain is how long after its line in the log an announcement that is forgotten counts as
+	// forgotten once more. Between two that contest one ID, renewals succeed for a while each time.
+	forgotAgain = 10 * time.Minute
 )
 
 // renewalAfter is the time from one renewal to the next: a third of ttl, so that two may be lost,
@@ -46,6 +49,13 @@ func (c *complaint) isNews(err error, now time.Time) bool {
 	}
 	c.text, c.at = text, now
 	return true
+}
+
+// overAfter is over when the last line is older than pause.
+func (c *complaint) overAfter(pause time.Duration, now time.Time) {
+	if now.Sub(c.at) > pause {
+		c.over()
+	}
 }
 
 // over tells whether a failure that was logged has ended.

@@ -284,7 +284,7 @@ func (l *life) renew(h Health) {
 	}
 	l.answered()
 	l.pause.reset()
-	l.forgets.over()
+	l.forgets.overAfter(forgotAgain, time.Now())
 	l.renewed, l.heard = true, h
 	l.renewAt = l.called.Add(renewalAfter(l.announcement.TTL))
 	l.note(func(s *Status) { s.Renewals++ })

@@ -214,6 +214,29 @@ func TestRegistryThatForgetsEachTimeIsNotAskedInABusyLoop(t *testing.T) {
 	})
 }
 
+// Two sidecars with one ID take it from each other, and renew in between.
+func TestContestedIDIsNotNewsEachTime(t *testing.T) {
+	renewals := 0
+	story(t, func(_ context.Context, c call) error {
+		if c.verb == "renew" {
+			if renewals++; renewals%6 == 0 {
+				return fmt.Errorf("somebody else has registered it: %w", ErrForgotten)
+			}
+		}
+		return nil
+	}, func(t *testing.T, s *teller) {
+		s.pass(time.Minute)
+		s.wantLogs("announced", "it has to be announced again", "announced again")
+		s.pass(time.Hour)
+		if n := s.logs.Len(); n < 2*4 || n > 2*6 { // twice each ten minutes or a little more
+			t.Errorf("%d lines in an hour", n)
+		}
+		if n := s.r.Status().Registrations; n < 100 {
+			t.Errorf("%d registrations in an hour", n)
+		}
+	})
+}
+
 func TestLostAnnouncementIsMadeAgain(t *testing.T) {
 	story(t, nil, func(t *testing.T, s *teller) {
 		s.pass(time.Second)

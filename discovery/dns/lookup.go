@@ -52,6 +52,7 @@ type lookup struct {
 	known    memory // of the lookup before
 	kept     memory // what this one has asked for, or found still to hold
 	fresh    bool   // nothing in memory is believed without asking again
+	first    bool   // no set was reported yet, nor withheld because of a host that lacks its addresses
 	failed   bool   // a question was not answered
 	problems []string
 	found    []discovery.Instance
@@ -145,7 +146,9 @@ func (l *lookup) services(ctx context.Context) (verdict, error) {
 	return last, nil
 }
 
-// hosts adds the instances of hosts. The error is why none of them has an address.
+// hosts adds the instances of hosts. The error is why none of them has an address; or, in the
+// first lookup, one of them: a packet that is lost then would have the others take all the
+// traffic, and there are no last known addresses. The second lookup is taken as it is.
 func (l *lookup) hosts(ctx context.Context, hosts []host) error {
 	var names []string
 	for _, h := range hosts {
@@ -159,7 +162,7 @@ func (l *lookup) hosts(ctx context.Context, hosts []host) error {
 		names = names[:maxHosts]
 	}
 	replies := l.hostAddresses(ctx, names)
-	valid, errs := false, []error(nil)
+	valid, errs, missing := false, []error(nil), error(nil)
 	for _, h := range hosts {
 		if h.port == 0 {
 			l.problem("%s: port 0 cannot be dialled; write the service's port into its SRV record", hostName(h))
@@ -171,6 +174,9 @@ func (l *lookup) hosts(ctx context.Context, hosts []host) error {
 			l.hostProblem(h, replies[i])
 			if err := replies[i].err; err != nil {
 				errs = append(errs, err)
+				if missing == nil && len(addrs) == 0 {
+					missing = err
+				}
 			}
 			valid = valid || replies[i].valid
 		}
@@ -181,6 +187,10 @@ func (l *lookup) hosts(ctx context.Context, hosts []host) error {
 	}
 	if !valid && len(errs) > 0 {
 		return errs[0] // nobody answers any more: old addresses are no news
+	}
+	if l.first && missing != nil {
+		l.first = false
+		return missing
 	}
 	return nil
 }

@@ -331,6 +331,7 @@ func TestHostsThatHaveNoAddressAreProblems(t *testing.T) {
 		})
 		watch := w.watch(srv("s.example."))
 		refused := "A of fails.example.: server 10.0.0.1:53: REFUSED; let it answer this host, or correct " + w.resolvConf
+		watch.wantErr(`dns: look up "s.example.": ` + refused)
 		u := watch.wantSet("10.0.0.1:80")
 		wantProblems(t, u,
 			"a.example: port 0 cannot be dialled; write the service's port into its SRV record",

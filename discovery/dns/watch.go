@@ -45,7 +45,7 @@ func (s *source) Watch(ctx context.Context, report func(discovery.Update)) {
 	}
 	failed := discovery.Backoff{First: failedFirst, Most: failedMost}
 	partly := discovery.Backoff{First: partlyFirst, Most: partlyMost}
-	known, fresh, at := make(memory), true, time.Time{}
+	known, fresh, first, at := make(memory), true, true, time.Time{}
 	select {
 	case <-s.refresh: // the first lookup is one
 	default:
@@ -53,12 +53,13 @@ func (s *source) Watch(ctx context.Context, report func(discovery.Update)) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		settings, hosts := s.resolver.current()
-		l := &lookup{resolver: s.resolver, settings: settings, query: s.query, known: known, fresh: fresh, at: at}
+		l := &lookup{resolver: s.resolver, settings: settings, query: s.query, known: known, fresh: fresh, first: first, at: at}
 		update := l.run(ctx, hosts)
 		if ctx.Err() != nil {
 			return // what failed are but its echoes
 		}
 		known, at = l.remember(update.Err != nil), l.at
+		first = l.first && update.Err != nil
 
 		var next time.Time
 		switch {

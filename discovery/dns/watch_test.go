@@ -270,6 +270,61 @@ func TestLastAddressesStandOverAFailedLookup(t *testing.T) {
 	})
 }
 
+// A host that nobody tells the address of may be one of three whose answer was lost.
+func TestFirstLookupThatLacksAHostFailsOnce(t *testing.T) {
+	records := []string{
+		"s.example. 5 SRV 0 1 80 a.example.", "s.example. 5 SRV 0 1 80 b.example.", "s.example. 5 SRV 0 1 80 c.example.",
+		"a.example. 5 A 10.0.0.1", "b.example. 5 A 10.0.0.2", "c.example. 5 A 10.0.0.3",
+	}
+	but := func(name string) behaviour {
+		return func(_ string, q, a *dns.Msg) []*dns.Msg {
+			a.Extra = nil
+			if q.Question[0].Name == name {
+				return nil
+			}
+			return []*dns.Msg{a}
+		}
+	}
+	story(t, Options{}, oneServer, func(t *testing.T, w *world) {
+		w.say(records...)
+		w.server("10.0.0.1:53", but("b.example."))
+		watch := w.watch(srv("s.example."))
+		watch.wantErr(`dns: look up "s.example.": A of b.example.: server 10.0.0.1:53: no answer within 2s`)
+		failed := time.Now()
+		w.server("10.0.0.1:53", but("nobody."))
+		watch.wantIDs("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+		if after := time.Since(failed); after > failedFirst {
+			t.Errorf("looked up again %v later", after)
+		}
+	})
+	story(t, Options{}, oneServer, func(t *testing.T, w *world) {
+		w.say(records...)
+		w.server("10.0.0.1:53", silent)
+		watch := w.watch(srv("s.example."))
+		watch.wantErr("SRV of s.example.") // says nothing of hosts
+		watch.wantErr("SRV of s.example.")
+		w.server("10.0.0.1:53", but("c.example."))
+		watch.eventuallyErr("A of c.example.: server 10.0.0.1:53: no answer within 2s")
+		for range 3 { // it is taken as it is, and so is what follows
+			if u := watch.wantSet("10.0.0.1:80", "10.0.0.2:80"); len(u.Problems) != 1 {
+				t.Fatalf("problems %q", u.Problems)
+			}
+		}
+	})
+	story(t, Options{}, oneServer, func(t *testing.T, w *world) {
+		w.say(records[0], records[1], records[3], records[4])
+		w.server("10.0.0.1:53", but("nobody."))
+		watch := w.watch(srv("s.example."))
+		watch.wantIDs("10.0.0.1:80", "10.0.0.2:80")
+		w.say(records...) // one more, later: what is known is not withheld for its sake
+		w.server("10.0.0.1:53", but("c.example."))
+		u := watch.wantSet("10.0.0.1:80", "10.0.0.2:80")
+		for len(u.Problems) == 0 {
+			u = watch.wantSet("10.0.0.1:80", "10.0.0.2:80")
+		}
+	})
+}
+
 func TestTypeThatFailsForAHostIsAProblem(t *testing.T) {
 	story(t, Options{}, oneServer, func(t *testing.T, w *world) {
 		w.say("s.example. 5 SRV 0 0 80 a.example.", "s.example. 5 SRV 0 0 0 a.example.", "a.example. 5 A 10.0.0.7")

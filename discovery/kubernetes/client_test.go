@@ -109,9 +109,7 @@ func TestPodFindsEverything(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		default:
-			p := page{Kind: "EndpointSliceList", Items: []slice{slice1("orders-a", "1", pod("a", "10.0.0.1"))}}
-			p.Metadata.ResourceVersion = "1"
-			_, _ = w.Write([]byte(encode(p)))
+			_, _ = w.Write([]byte(encode(pageOf("1", "", slice1("orders-a", "1", pod("a", "10.0.0.1"))))))
 		}
 	}))
 	server.EnableHTTP2 = true

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecar/discovery"
 )
 
 func TestHangingServerIsGivenUpAtItsDeadlines(t *testing.T) {
@@ -140,6 +143,56 @@ func TestAnswersAreExplained(t *testing.T) {
 	}
 }
 
+// Whoever may list and not watch has its set all the same, and is told so.
+func TestListThatIsAllowedAndNotTheStreamIsPolled(t *testing.T) {
+	story(t, func(t *testing.T, s *apiServer) {
+		w := s.watch()
+		for i := range 20 {
+			s.wantList("").list("100", "", slice1("orders-a", "90", pod(fmt.Sprint("p", i), "10.0.0.1")))
+			u := w.wantIDs(fmt.Sprint("p", i))
+			if i == 0 {
+				wantProblems(t, u)
+			} else {
+				wantProblems(t, u, `changes are polled for and not followed: kubernetes: watch "shop/orders": API server at http://10.9.0.1:8001 refuses (403: cannot watch resource); `+
+					"give the service account list and watch on endpointslices.discovery.k8s.io in namespace shop (a Role and a RoleBinding)")
+			}
+			s.wantStream("100").fail(http.StatusForbidden, "cannot watch resource")
+		}
+		// Each look is two requests, every 1 to 2 s.
+		before := s.asked.Load()
+		for begin := time.Now(); time.Since(begin) < time.Minute; {
+			s.wantList("").list("100", "", slice1("a", "90", endpoint{}))
+			if u := w.wantErr(time.Second, "no endpoint is usable"); len(u.Problems) != 2 || !slices.IsSorted(u.Problems) {
+				t.Fatalf("problems %q", u.Problems)
+			}
+			s.wantStream("100").fail(http.StatusForbidden, "cannot watch resource")
+		}
+		if n := s.asked.Load() - before; n < 60 || n > 100 {
+			t.Errorf("%d requests in a minute", n)
+		}
+		s.wantList("").fail(http.StatusServiceUnavailable, "no quorum") // what fails is a failure
+		w.wantErr(time.Second, "no quorum")
+
+		// With the right, it ends, and that is told at once.
+		s.wantList("").list("100", "", slice1("orders-a", "90", pod("a", "10.0.0.1")))
+		if u := w.wantIDs("a"); len(u.Problems) != 1 {
+			t.Errorf("problems %q", u.Problems)
+		}
+		stream := s.wantStream("100")
+		stream.begin()
+		wantProblems(t, w.wantIDs("a"))
+		stream.send("ADDED", slice1("orders-b", "101", pod("b", "10.0.0.2")))
+		wantProblems(t, w.wantIDs("a", "b"))
+	})
+}
+
+func wantProblems(t *testing.T, u discovery.Update, want ...string) {
+	t.Helper()
+	if !slices.Equal(u.Problems, want) {
+		t.Fatalf("problems %q,\nwant     %q", u.Problems, want)
+	}
+}
+
 func TestServerThatAsksForAPauseGetsIt(t *testing.T) {
 	story(t, func(t *testing.T, s *apiServer) {
 		w := s.watch()
@@ -200,6 +253,36 @@ func TestMemoryIsBounded(t *testing.T) {
 		s.wantStream("100").send("ADDED", slice1("orders-c", "101"))
 		w.wantErr(time.Second, "more than 100000 endpoints")
 	})
+	// An answer that takes little room by itself is not decoded as a whole.
+	small := func(list string) string {
+		return `{"kind":"EndpointSliceList","metadata":{"resourceVersion":"100"},"items":` + list + `}`
+	}
+	for body, want := range map[string]string{
+		small("[{}" + strings.Repeat(",{}", pageSize) + "]"):                     "a page of the list has more than the 100 slices that were asked for",
+		small("[0" + strings.Repeat(",0", pageSize) + "]"):                       "a page of the list has more than the 100 slices that were asked for",
+		small(`[{"endpoints":[{}` + strings.Repeat(",{}", maxEndpoints) + "]}]"): "more than 100000 endpoints",
+		small(`[{"metadata":{"name":"a` + strings.Repeat("a", maxLine) + `"}}]`): "a slice is larger than 8 MiB",
+		small("{}"):                  "is no list; that is no answer of Kubernetes",
+		small("[7]"):                 "that is no answer of Kubernetes",
+		small(`[{"endpoints":"x"}]`): "is no list; that is no answer of Kubernetes",
+	} {
+		story(t, func(t *testing.T, s *apiServer) {
+			w := s.watch()
+			s.wantList("").answer(200, nil, body)
+			w.wantErr(time.Minute, want)
+			s.wantList("").answer(200, nil, small("null")) // and null is an empty list, as Go's encoders write it
+			if u := w.wantIDs(); !u.Unknown {
+				t.Errorf("%+v", u)
+			}
+		})
+	}
+	story(t, func(t *testing.T, s *apiServer) {
+		w := s.watch()
+		s.wantList("").list("100", "", slice1("orders-a", "90"))
+		w.wantIDs()
+		s.wantStream("100").line(`{"type":"ADDED","object":{"metadata":{"name":"b"},"endpoints":[{}` + strings.Repeat(",{}", maxEndpoints) + `]}}`)
+		w.wantErr(time.Minute, "more than 100000 endpoints")
+	})
 	story(t, func(t *testing.T, s *apiServer) {
 		w := s.watch()
 		r := s.wantList("")
@@ -209,6 +292,6 @@ func TestMemoryIsBounded(t *testing.T) {
 				_, err = w.Write(junk)
 			}
 		})
-		w.wantErr(time.Minute, "the answer is larger than 64 MiB")
+		w.wantErr(time.Minute, "the answer is larger than 40 MiB")
 	})
 }

@@ -188,9 +188,16 @@ func (r *request) fail(status int, message string) {
 
 // list answers with a page.
 func (r *request) list(version, next string, slices ...slice) {
-	p := page{Kind: "EndpointSliceList", Items: slices}
+	r.answer(http.StatusOK, nil, encode(pageOf(version, next, slices...)))
+}
+
+func pageOf(version, next string, slices ...slice) page {
+	p := page{Kind: "EndpointSliceList"}
+	for _, s := range slices {
+		p.Items = append(p.Items, json.RawMessage(encode(s)))
+	}
 	p.Metadata.ResourceVersion, p.Metadata.Continue = version, next
-	r.answer(http.StatusOK, nil, encode(p))
+	return p
 }
 
 // send begins the stream of changes or goes on with it.

@@ -15,9 +15,9 @@ import (
 const (
 	// answerTime is how long the beginning of an answer may take, and a page of a list as a whole.
 	answerTime = 5 * time.Second
-	// maxPage bounds the memory that one page of a list may take: 100 slices of 1,000 endpoints
-	// each, which is what there can be at most, are some 40 MB.
-	maxPage = 64 << 20
+	// maxPage bounds one page of a list: 100 slices of 1,000 endpoints each, which is what there can
+	// be at most, are some 40 MB; as a rule a slice has at most 100.
+	maxPage = 40 << 20
 	// maxComplaint is how much of an answer other than 200 is read.
 	maxComplaint = 16 << 10
 	// mostPause is the longest pause that the server may ask for.

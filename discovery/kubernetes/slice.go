@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	// maxLine bounds one event; the largest slice there can be is some 400 kB.
+	// maxLine bounds one event, and one slice of a list; the largest there can be is some 400 kB.
 	maxLine = 8 << 20
 	// maxEndpoints bounds what is kept of one service.
 	maxEndpoints = 100_000
@@ -23,9 +24,9 @@ type slice struct {
 		Namespace       string `json:"namespace"`
 		ResourceVersion string `json:"resourceVersion"`
 	} `json:"metadata"`
-	AddressType string     `json:"addressType"` // IPv4, IPv6, FQDN
-	Endpoints   []endpoint `json:"endpoints"`
-	Ports       []port     `json:"ports"` // the same for all of Endpoints
+	AddressType string    `json:"addressType"` // IPv4, IPv6, FQDN
+	Endpoints   endpoints `json:"endpoints"`
+	Ports       []port    `json:"ports"` // the same for all of Endpoints
 }
 
 type endpoint struct {
@@ -57,7 +58,67 @@ type page struct {
 		ResourceVersion string `json:"resourceVersion"`
 		Continue        string `json:"continue"` // what the next page is asked for with; empty: there is none
 	} `json:"metadata"`
-	Items []slice `json:"items"`
+	Items items `json:"items"`
+}
+
+// Lists are bounded while they are decoded: an element of 3 bytes, "{},", takes a hundred and more
+// in memory, so that the bound of the whole answer is none of what becomes of it.
+type (
+	// items of a page are slices, to be decoded one by one, at most pageSize.
+	items []json.RawMessage
+	// endpoints of a slice are at most maxEndpoints.
+	endpoints []endpoint
+)
+
+var errLongPage = complete{fmt.Errorf("a page of the list has more than the %d slices that were asked for; see what answers between here and the API server", pageSize)}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *items) UnmarshalJSON(text []byte) error {
+	all, err := decodeList[json.RawMessage](text, pageSize, errLongPage)
+	*i = all
+	return err
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *endpoints) UnmarshalJSON(text []byte) error {
+	all, err := decodeList[endpoint](text, maxEndpoints, errTooMany)
+	*e = all
+	return err
+}
+
+// decodeList decodes a list, or null, of at most some elements.
+func decodeList[T any](text []byte, most int, tooMany error) ([]T, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	begin, err := d.Token()
+	if begin == nil || err != nil {
+		return nil, err
+	}
+	if begin != json.Delim('[') {
+		return nil, fmt.Errorf("%.20q is no list", text)
+	}
+	var all []T
+	for d.More() {
+		if len(all) == most {
+			return nil, tooMany
+		}
+		var element T
+		if err := d.Decode(&element); err != nil {
+			return nil, err
+		}
+		all = append(all, element)
+	}
+	return all, nil
+}
+
+// readItem reads a slice of a page.
+func readItem(text []byte) (s slice, err error) {
+	if len(text) > maxLine {
+		return s, complete{fmt.Errorf("a slice is larger than %d MiB", maxLine>>20)}
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, malformedError{err}
+	}
+	return s, nil
 }
 
 // An event is one line of a stream of changes.

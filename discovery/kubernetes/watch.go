@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,6 +112,7 @@ type watch struct {
 	path      string
 	slices    map[string]slice // by name
 	version   string           // resourceVersion that slices are of
+	deaf      string           // why changes are polled for and not followed; empty: they are followed
 	seen      bool             // the service had a slice at least once
 }
 
@@ -163,12 +165,15 @@ func (w *watch) list(ctx context.Context) error {
 		if p.Kind != "EndpointSliceList" || p.Metadata.ResourceVersion == "" {
 			return malformedError{fmt.Errorf("a list of kind %q at version %q", p.Kind, p.Metadata.ResourceVersion)}
 		}
-		for _, s := range p.Items {
+		for _, item := range p.Items {
+			s, err := readItem(item)
+			if err != nil {
+				return err
+			}
 			all[s.Metadata.Name] = s
-			endpoints += max(len(s.Endpoints), 1)
-		}
-		if endpoints > maxEndpoints {
-			return errTooMany
+			if endpoints += max(len(s.Endpoints), 1); endpoints > maxEndpoints {
+				return errTooMany
+			}
 		}
 		if next = p.Metadata.Continue; next == "" {
 			w.slices, w.version = all, p.Metadata.ResourceVersion
@@ -219,10 +224,19 @@ func (w *watch) stream(ctx context.Context) (again bool, err error) {
 	defer deadline.Stop()
 	began := time.Now()
 	body, err := w.client.open(open, w.path, query)
+	if isForbidden(err) {
+		deadline.Stop()
+		w.poll(ctx, err)
+		return true, nil
+	}
 	if err != nil {
 		return false, err
 	}
 	deadline.Stop()
+	if w.deaf != "" {
+		w.deaf = ""
+		w.tell()
+	}
 
 	changes := make(chan change)
 	var reader sync.WaitGroup
@@ -256,6 +270,18 @@ func (w *watch) stream(ctx context.Context) (again bool, err error) {
 		return true, nil
 	}
 	return true, err
+}
+
+func isForbidden(err error) bool {
+	answer, ok := errors.AsType[answerError](err)
+	return ok && answer.Code == http.StatusForbidden
+}
+
+// poll is for a service account that may list and not watch: the list has told what is so, and
+// will again after a pause. It is a mistake all the same, and told as a Problem of each set.
+func (w *watch) poll(ctx context.Context, err error) {
+	w.deaf = "changes are polled for and not followed: " + w.client.explain(w.namespace, w.query.Service, err).Error()
+	discovery.Sleep(ctx, w.pause.Next(), w.wake)
 }
 
 var (
@@ -341,6 +367,10 @@ func (w *watch) say() {
 		// A mistake in the service, and no reason to drop what worked.
 		err := complete{fmt.Errorf("no endpoint is usable: %s", strings.Join(few(u.Problems, 3), "; "))}
 		u = discovery.Update{Err: w.client.explain(w.namespace, w.query.Service, err), Problems: u.Problems, States: u.States, At: u.At}
+	}
+	if w.deaf != "" {
+		u.Problems = append(u.Problems, w.deaf)
+		slices.Sort(u.Problems)
 	}
 	w.report(u)
 }

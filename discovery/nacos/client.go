@@ -38,16 +38,19 @@ import (
 
 const (
 	dialTimeout   = 2 * time.Second
-	answerTimeout = 3 * time.Second // for one request, with its connection
-	maxAnswer     = 16 << 20        // bytes; 10,000 instances are some 5 MB
-	maxConns      = 4               // to each server, however many services are watched
+	answerTimeout = 3 * time.Second // for one server, with its connection
+	// impatience, divided by all servers but one, is how long one may be silent before the next is
+	// asked, too: the last of them, however many there are, has its time within 4 s.
+	impatience = time.Second
+	maxAnswer  = 16 << 20 // bytes; 10,000 instances are some 5 MB
+	maxConns   = 4        // to each server, however many services are watched
 )
 
 // Options say where Nacos is and who asks it.
 type Options struct {
 	// Addresses are the servers, which know the same: "host:port", "http://host:port",
 	// "https://host:port", the latter two also with another path than /nacos. One that answers
-	// is asked until it fails; then the others are.
+	// is asked until it fails or hesitates; then the others are, too.
 	Addresses []string
 	// Version is "v1", "v2" or "v3". Empty, or "auto", is whichever of v2, v1 and v3 the server has.
 	Version string

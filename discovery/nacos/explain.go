@@ -66,6 +66,8 @@ func (c *Client) explainOne(q Query, err error) string {
 		step = "it speaks plain HTTP: write its address as http://… and leave [nacos.tls] out"
 	case errors.Is(err, errTooLarge):
 		step = "see who has registered so much: 10,000 instances are some 5 MiB"
+	case errors.Is(err, errTooMany):
+		step = "divide the service into several"
 	case errors.Is(err, errMalformed):
 		step = "check what listens there"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

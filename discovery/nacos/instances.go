@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,12 +15,43 @@ import (
 
 // A list is what a server answers: of all the fields those that decide something.
 type list struct {
-	Hosts *[]json.RawMessage `json:"hosts"`
+	Hosts *entries `json:"hosts"`
 	// CacheMillis is how long clients may use the list.
 	CacheMillis float64 `json:"cacheMillis"`
 	// Protected tells that too few are healthy and all of them are to be taken. Newer servers
 	// say of all of them that they are healthy, too.
 	Protected bool `json:"reachProtectionThreshold"`
+}
+
+const (
+	// maxHosts is more than a service has: 10,000 of them are some 5 MB of maxAnswer.
+	maxHosts = 50_000
+	// maxProblems of one lookup are told: they go into the log as one line, and into the status.
+	maxProblems = 100
+)
+
+// entries are those of a list, which need not be instances.
+type entries []json.RawMessage
+
+// UnmarshalJSON gives up at maxHosts. By then an answer of entries like "1" would have taken
+// 16 times its size.
+func (e *entries) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return fmt.Errorf("%.20q is no list", text)
+	}
+	*e = entries{}
+	for d.More() {
+		if len(*e) == maxHosts {
+			return errTooMany
+		}
+		var entry json.RawMessage
+		if err := d.Decode(&entry); err != nil {
+			return err
+		}
+		*e = append(*e, entry)
+	}
+	return nil
 }
 
 // A host is an instance as Nacos describes it.
@@ -50,7 +82,7 @@ func (v version) read(body []byte) (l list, err error) {
 		body = e.Data
 	}
 	if body = bytes.TrimSpace(body); bytes.HasPrefix(body, []byte("[")) { // v3
-		l.Hosts = &[]json.RawMessage{}
+		l.Hosts = new(entries)
 		err = json.Unmarshal(body, l.Hosts)
 	} else {
 		err = json.Unmarshal(body, &l)
@@ -62,6 +94,9 @@ func (v version) read(body []byte) (l list, err error) {
 }
 
 func malformed(err error) error {
+	if errors.Is(err, errTooMany) {
+		return err
+	}
 	if err == nil {
 		return fmt.Errorf("%w: it has no list of instances", errMalformed)
 	}
@@ -122,6 +157,14 @@ func (l list) instances() (set []discovery.Instance, states map[string]int, prob
 	scale(set, weights)
 	slices.Sort(problems)
 	return discovery.Canonical(set), states, problems
+}
+
+// few are the first of the problems, and how many there are besides.
+func few(problems []string) []string {
+	if more := len(problems) - maxProblems; more > 0 {
+		return append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return problems
 }
 
 // name is the instance's ID. Without one it is its address.

@@ -112,6 +112,39 @@ func TestAllEntriesUnusableIsAFailedLookup(t *testing.T) {
 	})
 }
 
+func TestListsAndProblemsAreBounded(t *testing.T) {
+	story(t, Options{Addresses: []string{"n1:8848", "n2:8848"}}, func(t *testing.T, f *fake) {
+		entry := hostAt("10.0.0.2", `"port":0`) + ","
+		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, maxProblems+7)+hostAt("10.0.0.1"))))
+		w := f.watch(Query{Service: "orders"})
+		if p := w.wantSet("10.0.0.1:80*1").Problems; len(p) != maxProblems+1 || p[maxProblems] != "and 7 more" {
+			t.Errorf("%d problems, the last is %q", len(p), p[len(p)-1])
+		}
+		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, maxProblems+6)+hostAt("10.0.0.2", `"port":0`))))
+		u := w.next()
+		if p := u.Problems; len(p) != maxProblems+1 || p[maxProblems] != "and 7 more" || u.Err == nil || !strings.Contains(u.Err.Error(), "; and 104 more") {
+			t.Errorf("%d problems, error %v", len(p), u.Err)
+		}
+
+		// Too many are no problems of an empty set, nor of a set of those that were read before.
+		before := f.count("n2:8848 " + listV2)
+		for _, body := range []string{
+			enveloped(listOf(hostAt("10.0.0.1") + strings.Repeat(",1", maxHosts))),
+			enveloped("[" + hostAt("10.0.0.1") + strings.Repeat(",1", maxHosts) + "]"),
+		} {
+			f.answer(listV2, 200, body)
+			w.wantErr(`nacos: watch "orders": server at n1:8848 cannot be asked: the list has more than 50000 instances; divide the service into several`)
+		}
+		if n := f.count("n2:8848 " + listV2); n != before {
+			t.Errorf("another server is asked for the same, %d times", n-before)
+		}
+		f.answer(listV2, 200, enveloped(listOf(hostAt("10.0.0.1")+strings.Repeat(",1", maxHosts-1))))
+		if p := w.wantSet("10.0.0.1:80*1").Problems; p[maxProblems] != "and 49899 more" {
+			t.Errorf("the last problem is %q", p[len(p)-1])
+		}
+	})
+}
+
 func TestAnswersThatProveNothingAreFailedLookups(t *testing.T) {
 	for _, body := range []string{
 		"", "<html>", "null", "{}", "[]", `{"code":0}`, `{"code":0,"data":null}`, `{"code":0,"data":{}}`, `{"code":0,"data":{"hosts":null}}`,

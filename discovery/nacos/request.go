@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // A version of the API.
@@ -31,6 +33,7 @@ var versions = []version{
 var (
 	errTooLarge  = errors.New("the answer is larger than 16 MiB")
 	errMalformed = errors.New("that is no answer of Nacos")
+	errTooMany   = fmt.Errorf("the list has more than %d instances", maxHosts)
 )
 
 // statusError is an answer that is none to what was asked.
@@ -47,21 +50,52 @@ func (e statusError) Error() string {
 	return fmt.Sprintf("%d: %s", e.status, e.text)
 }
 
-// list asks for the instances that q wants: the server that answered last, and the others if
-// it fails. Found is false when it says that there is no such service.
+// A response is what one server has said.
+type response struct {
+	index int // of the server
+	list  list
+	found bool
+	err   error
+}
+
+// list asks for the instances that q wants: the server that answered last, and one more whenever
+// one has failed or all are silent. The first answer counts. Found is false when it says that
+// there is no such service.
 func (c *Client) list(ctx context.Context, q Query) (l list, found bool, err error) {
-	current := int(c.current.Load())
-	var failures []error
-	for i := range c.servers {
-		i = (current + i) % len(c.servers)
-		l, found, err = c.listFrom(ctx, c.servers[i], q)
-		if err == nil {
-			c.current.Store(int64(i))
-			return l, found, nil
+	ctx, cancel := context.WithCancel(ctx)
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	defer cancel() // the others need not go on
+	responses := make(chan response, len(c.servers))
+	first, next, open := int(c.current.Load()), 0, 0
+	ask := func() {
+		if next == len(c.servers) {
+			return
 		}
-		failures = append(failures, serverError{c.servers[i].name, err})
-		if ctx.Err() != nil || !elsewhere(err) {
-			break
+		i := (first + next) % len(c.servers)
+		next, open = next+1, open+1
+		asked.Go(func() {
+			r := response{index: i}
+			r.list, r.found, r.err = c.listFrom(ctx, c.servers[i], q)
+			responses <- r
+		})
+	}
+	waits := time.NewTicker(impatience / time.Duration(max(len(c.servers)-1, 1)))
+	defer waits.Stop()
+	failures := make([]error, len(c.servers)) // in the order of Options
+	for ask(); open > 0; ask() {
+		select {
+		case r := <-responses:
+			open--
+			if r.err == nil {
+				c.current.Store(int64(r.index))
+				return r.list, r.found, nil
+			}
+			failures[r.index] = serverError{c.servers[r.index].name, r.err}
+			if ctx.Err() != nil || !elsewhere(r.err) {
+				return l, false, errors.Join(failures...)
+			}
+		case <-waits.C:
 		}
 	}
 	return l, false, errors.Join(failures...)
@@ -73,6 +107,9 @@ func elsewhere(err error) bool {
 	var login loginError
 	if errors.As(err, &login) {
 		return !login.refused
+	}
+	if errors.Is(err, errTooMany) {
+		return false
 	}
 	return !errors.As(err, &status) || status.status >= 500 || status.status == http.StatusNotFound
 }

@@ -2,6 +2,7 @@ package nacos
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,6 +192,40 @@ func TestAnotherServerIsAskedWhenOneFails(t *testing.T) {
 			}
 		}
 	})
+}
+
+// However many servers there are, each of them is asked soon, and has its whole time to answer.
+func TestServersThatAreSilentDoNotKeepTheOthersFromBeingAsked(t *testing.T) {
+	for n := 1; n <= 12; n++ {
+		var o Options
+		for i := range n {
+			o.Addresses = append(o.Addresses, fmt.Sprintf("n%d:8848", i+1))
+		}
+		story(t, o, func(t *testing.T, f *fake) {
+			began := time.Now()
+			for _, host := range o.Addresses {
+				f.answer(host+" "+listV2, 0, "")
+			}
+			w := f.watch(Query{Service: "orders"})
+			err := w.wantErr("does not answer within 3s").Error()
+			if strings.Count(err, "server at") != n || strings.Index(err, "n1:") > strings.Index(err, fmt.Sprintf("n%d:", n)) {
+				t.Errorf("not every server has its turn in %v", err)
+			}
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("%d servers: it takes %v", n, took)
+			}
+
+			// Whichever returns first is heard, also during a lookup.
+			pass(time.Minute)
+			w.drain()
+			f.answer(o.Addresses[n-1]+" "+listV2, 200, enveloped(listOf(hostAt("10.0.0.1"))))
+			for back := time.Now(); w.next().Err != nil; {
+				if time.Since(back) > 5*time.Second {
+					t.Fatalf("%d servers: back after %v", n, time.Since(back))
+				}
+			}
+		})
+	}
 }
 
 func TestFailuresAreRetriedSoonAndNotInABusyLoop(t *testing.T) {

@@ -9,13 +9,16 @@ import (
 
 const (
 	maxInstances = 10_000
-	maxValue     = 64 << 10 // bytes of one string; an instance is some 100
-	maxAnswer    = 16 << 20 // bytes of the answer to one command
-	maxElements  = 4 * maxInstances
+	maxValue     = 64 << 10         // bytes of one string; an instance is some 100
+	maxAnswer    = 16 << 20         // bytes of the answer to one command
+	maxElements  = 4 * maxInstances // of one answer, in all of its arrays
+	// maxArrays is how many there may be in one answer, which the library reads by recursion. Ours
+	// have two, but for ROLE at a master, which has one per replica.
+	maxArrays = 1000
 )
 
 var (
-	errTooLarge = errors.New("the answer is larger than 16 MiB, 40,000 elements, or 64 KiB in one value")
+	errTooLarge = errors.New("the answer is larger than 16 MiB, 40,000 elements, 1,000 arrays, or 64 KiB in one value")
 	errNotRedis = errors.New("the answer is not in Redis' protocol")
 )
 
@@ -27,6 +30,11 @@ type guarded struct {
 	read atomic.Int64 // bytes since the last command
 	skip int          // bytes left of a string, with its line end, in which nothing is a header; Read's
 	line []byte       // what has come of a header; Read's
+
+	// Of the answer under way, as its headers claim; Read's.
+	left     int // elements that have still to come; 0: the next header begins an answer
+	elements int
+	arrays   int
 }
 
 func guard(c net.Conn) net.Conn {
@@ -81,6 +89,11 @@ func (g *guarded) header() error {
 	if len(g.line) == 0 {
 		return errNotRedis
 	}
+	if g.left > 0 {
+		g.left--
+	} else {
+		g.elements, g.arrays = 0, 0
+	}
 	var limit int
 	switch g.line[0] {
 	case '+', '-', ':':
@@ -104,6 +117,18 @@ func (g *guarded) header() error {
 		return errTooLarge
 	case g.line[0] == '$' && n >= 0:
 		g.skip = n + len("\r\n")
+	case g.line[0] == '*':
+		return g.array(max(n, 0))
+	}
+	return nil
+}
+
+// array counts an array of n elements. Each by itself may be small enough while those in one
+// another, or one after the other, claim as much as they like in a few bytes each.
+func (g *guarded) array(n int) error {
+	g.left, g.elements, g.arrays = g.left+n, g.elements+n, g.arrays+1
+	if g.elements > maxElements || g.arrays > maxArrays {
+		return errTooLarge
 	}
 	return nil
 }

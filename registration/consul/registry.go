@@ -5,11 +5,11 @@
 //	Register     PUT service/register with the check, then check/update; ends a maintenance of ours
 //	Renew        PUT check/update with the health: passing, or critical with why
 //	Leave        PUT service/maintenance, with a reason that shows whose it is
-//	Deregister   PUT service/deregister
+//	Deregister   PUT service/deregister, unless an operator has it in maintenance
 //
 // Three things are easily done wrong, and are why each step looks as it does. Maintenance outlives
 // the agent: one that a sidecar has set and not lived to end would keep the instance out for ever,
-// so Register ends it, but not an operator's. Registering with replace-existing-checks drops the
+// so Register ends it, but not an operator's, which Deregister would end, too. Registering with replace-existing-checks drops the
 // check that is the maintenance, an operator's too. And the agent keeps the token that came with
 // the registration for all its later talk with the servers, so that a new token takes a new
 // registration (hashicorp/consul issue 11949).
@@ -186,9 +186,18 @@ func (r *Registry) Leave(ctx context.Context, a registration.Announcement, why s
 	return err
 }
 
-// Deregister implements registration.Registry. A maintenance ends with it, whosever it is.
+// Deregister implements registration.Registry. A maintenance of ours ends with it. An operator's
+// would end too, and the next registration take traffic: so what is in one stays registered,
+// critical by it and by the TTL, until the operator or DeregisterAfter removes it.
 func (r *Registry) Deregister(ctx context.Context, a registration.Announcement) error {
-	err := r.agent.Call(ctx, http.MethodPut, "/v1/agent/service/deregister/"+url.PathEscape(a.ID), nil, nil, nil)
+	if !isID(a.ID) {
+		return nil // it was never registered
+	}
+	_, operators, err := r.maintenance(ctx, a.ID)
+	if err != nil || operators {
+		return err
+	}
+	err = r.agent.Call(ctx, http.MethodPut, "/v1/agent/service/deregister/"+url.PathEscape(a.ID), nil, nil, nil)
 	if statusOf(err) == http.StatusNotFound {
 		return nil
 	}
@@ -225,9 +234,12 @@ func stateOf(h registration.Health) string {
 	return "critical"
 }
 
-// usable tells what is wrong with an ID that cannot stand in a filter.
+// isID tells whether a text is an ID that can stand in a filter.
+func isID(text string) bool { return text != "" && !strings.ContainsAny(text, "\"\\\n") }
+
+// usable tells what is wrong with an announcement.
 func usable(a registration.Announcement) error {
-	if a.ID == "" || strings.ContainsAny(a.ID, "\"\\\n") {
+	if !isID(a.ID) {
 		return fmt.Errorf(`consul: register %q: that is no ID; write one, without " and \`, a.ID)
 	}
 	return nil

@@ -195,6 +195,7 @@ func TestMaintenanceOfOursEndsAndAnOperatorsStands(t *testing.T) {
 		"register": func() error { return New(agent).Register(t.Context(), b, passing) },
 		"renew":    func() error { return r.Renew(t.Context(), b, passing) },
 		"leave":    func() error { return r.Leave(t.Context(), b, "it drains") },
+		"end":      func() error { return r.Deregister(t.Context(), b) },
 	} {
 		if err := step(); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -202,6 +203,19 @@ func TestMaintenanceOfOursEndsAndAnOperatorsStands(t *testing.T) {
 		if got := reason(b.ID); got != "new disk" {
 			t.Errorf("maintenance %q after %s", got, name)
 		}
+	}
+
+	// So it stands over the whole life of a sidecar, and the next one's beginning.
+	life := run(t, agent, b, passing)
+	agent.becomes(t, b, "passing")
+	if err := life.Leave(t.Context(), "the sidecar is being stopped"); err != nil {
+		t.Fatal(err)
+	}
+	life.stop()
+	run(t, agent, b, passing)
+	agent.becomes(t, b, "passing")
+	if got := reason(b.ID); got != "new disk" {
+		t.Errorf("maintenance %q after a restart of the sidecar", got)
 	}
 }
 

@@ -152,6 +152,33 @@ func TestKeyIsThereWhileTheServiceIsHealthy(t *testing.T) {
 	}
 }
 
+// etcd counts in whole seconds, and with its default timing from two.
+func TestTTLIsRoundedUpToWhatEtcdGrants(t *testing.T) {
+	for ttl, want := range map[time.Duration]int64{
+		-time.Second: 2, 0: 2, time.Millisecond: 2, time.Second: 2, 1500 * time.Millisecond: 2, 2 * time.Second: 2,
+		2*time.Second + 1: 3, 2500 * time.Millisecond: 3, 15 * time.Second: 15, 15*time.Second - 1: 15, time.Hour: 3600,
+	} {
+		if got := seconds(ttl); got != want {
+			t.Errorf("%v has become %d s, want %d", ttl, got, want)
+		}
+	}
+
+	e := start(t)
+	a := announcement()
+	for ttl, want := range map[time.Duration]int64{time.Millisecond: 2, 20*time.Second + time.Millisecond: 21} {
+		e.ok(e.Register(t.Context(), a, passing()))
+		e.ok(e.Deregister(t.Context(), a))
+		a.TTL = ttl
+		e.ok(e.Register(t.Context(), a, passing()))
+		_, lease := e.value()
+		granted, err := e.client.API().TimeToLive(t.Context(), clientv3.LeaseID(lease))
+		e.ok(err)
+		if granted.GrantedTTL != want {
+			t.Errorf("%v: etcd has granted %d s, want %d", ttl, granted.GrantedTTL, want)
+		}
+	}
+}
+
 func TestLeaseTakesTheKeyOfASidecarThatIsKilled(t *testing.T) {
 	e := start(t)
 	a := announcement()
