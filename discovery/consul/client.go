@@ -80,9 +80,10 @@ type Options struct {
 	// service for all processes of the host. It excludes consistent.
 	Cached bool
 	// Connections bounds how many queries are under way at once where each takes a connection of
-	// its own: all but TLS. Zero means DefaultConnections. With more services than that, each
-	// waits at the agent only for a moment at a time (see Client.Crowded). The agent allows 200
-	// per address (limits.http_max_conns_per_client), those of other processes included.
+	// its own: all but HTTP/2, which agents speak over TLS. Zero means DefaultConnections. With
+	// more services than that, each waits at the agent only for a moment at a time (see
+	// Client.Crowded). The agent allows 200 per address (limits.http_max_conns_per_client), those
+	// of other processes included.
 	Connections int
 
 	dial func(ctx context.Context, network, address string) (net.Conn, error) // tests; nil: the network
@@ -95,8 +96,8 @@ type TLS struct {
 }
 
 // A Client asks one Consul agent. It is for concurrent use by all Sources of the process,
-// which share its connections: over TLS one HTTP/2 connection serves all queries, without TLS
-// each query that waits takes one, up to Options.Connections.
+// which share its connections: an HTTP/2 connection, which takes TLS, serves some hundred
+// queries; else each that waits takes one, up to Options.Connections.
 type Client struct {
 	api         *api.Client
 	http        *http.Client // what api uses too
@@ -125,6 +126,7 @@ func New(o Options) (*Client, error) {
 		wait:        cmp.Or(o.Wait, DefaultWait),
 	}
 	c.outage.trial = make(chan struct{}, 1)
+	c.turns.running = map[*turn]struct{}{}
 	c.patrol = patrol{client: c, members: map[*member]struct{}{}}
 	switch {
 	case c.wait < time.Second || c.wait > maxWait:
@@ -141,7 +143,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	if config.Scheme == "http" {
-		c.turns = turns{limit: cmp.Or(o.Connections, DefaultConnections), running: map[*turn]struct{}{}}
+		c.turns.limit = cmp.Or(o.Connections, DefaultConnections)
 	}
 	c.api, err = api.NewClient(config)
 	if err != nil {
@@ -199,14 +201,25 @@ func (c *Client) connect(o Options) (*api.Config, error) {
 			return nil, fmt.Errorf("consul: tls: %w", err)
 		}
 		transport.TLSClientConfig = tlsConfig
-	} else {
-		// The turns bound queries. Without this, net/http keeps what it dialled for a query that
-		// found another connection idle meanwhile.
-		transport.MaxConnsPerHost = cmp.Or(o.Connections, DefaultConnections) + spareConnections
 	}
+	// The turns bound queries. Without this, net/http keeps what it dialled for a query that
+	// found another connection idle meanwhile; and over TLS it dials for each query until the
+	// first connection is there. It bounds connections, not what HTTP/2 carries over each.
+	most := cmp.Or(o.Connections, DefaultConnections)
+	transport.MaxConnsPerHost = most + spareConnections
 	c.connections.current.Store(transport)
+	through := http.RoundTripper(&c.connections)
+	if secure {
+		through = sensing{through, func(http2 bool) {
+			if http2 {
+				c.turns.bound(0)
+			} else {
+				c.turns.bound(most) // a proxy in front of the agent, as a rule
+			}
+		}}
+	}
 	c.http = &http.Client{
-		Transport: recalling{bounded{&c.connections}},
+		Transport: recalling{bounded{through}},
 		// An agent does not redirect; whoever does shall not see the token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -142,7 +142,7 @@ func (c *Client) nextStep(err error) string {
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
 		return "start it or correct consul.address"
 	}
-	if _, ok := errors.AsType[*json.SyntaxError](err); ok || isType[*json.UnmarshalTypeError](err) {
+	if errors.Is(err, errTooLarge) || isType[*json.SyntaxError](err) || isType[*json.UnmarshalTypeError](err) {
 		return "that is no answer of Consul: check what listens there"
 	}
 	if isType[x509.UnknownAuthorityError](err) || isType[x509.HostnameError](err) || isType[*tls.CertificateVerificationError](err) {

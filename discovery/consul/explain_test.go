@@ -3,6 +3,8 @@ package consul
 import (
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -50,10 +52,34 @@ func TestFailuresNameTheNextStep(t *testing.T) {
 	}
 }
 
+func TestWhoeverRedirectsDoesNotSeeTheToken(t *testing.T) {
+	story(t, Options{Token: "secret"}, func(t *testing.T, r *registry) {
+		w := r.watch(Query{Service: "orders"})
+		for range 3 {
+			r.wantQuery(orders, 0).send(response{status: 307, header: map[string]string{"Location": "http://elsewhere:8500/v1/kv/elsewhere"}})
+			w.wantErr()
+		}
+	})
+}
+
 func TestAnswerThatNeverEndsIsNotRead(t *testing.T) {
 	body := boundedBody{ReadCloser: io.NopCloser(strings.NewReader("0123456789")), left: 4}
 	got, err := io.ReadAll(&body)
 	if string(got) != "0123" || !errors.Is(err, errTooLarge) {
 		t.Fatalf("read %q, %v", got, err)
+	}
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for some := make([]byte, 1<<20); ; {
+			if _, err := w.Write(some); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	client := newClient(t, Options{Address: server.URL})
+	err = client.Call(t.Context(), http.MethodGet, "/v1/agent/self", nil, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "the answer is larger than 64 MiB; that is no answer of Consul: check what listens there") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -376,5 +376,12 @@ func (r *registry) waiting(t *testing.T, service string) (*watching, *query) {
 	return w, r.wantQuery("/v1/health/service/"+service, 5)
 }
 
+// outrank makes another watch the scout, so that those of the test wait as most do.
+func (r *registry) outrank() {
+	scout := &member{renewed: func() {}, dead: func() {}, rewound: func() {}}
+	r.t.Cleanup(r.client.patrol.join(scout))
+	r.client.patrol.saw(scout, 1_000_000)
+}
+
 // pass lets virtual time go by.
 func pass(d time.Duration) { <-time.After(d) }

@@ -94,6 +94,10 @@ func TestViewsAreNotReliedUponAfterTheServersWereGone(t *testing.T) {
 		both, waiting := viewing(t, r)
 		waiting[orders].fail(500, "rpc error: No known Consul servers")
 		both[0].wantErr()
+		for gone := time.Now(); time.Since(gone) < time.Minute; { // the time counts from their return
+			r.wantLook(t, orders).fail(500, "rpc error: No known Consul servers")
+			both[0].wantErr()
+		}
 		r.wantLook(t, orders).with(900, entry("a"), entry("b"))
 		both[0].wantIDs("n1/a", "n1/b")
 		waiting[stock].wantGivenUp(t, 0)
@@ -104,7 +108,7 @@ func TestViewsAreNotReliedUponAfterTheServersWereGone(t *testing.T) {
 			if q == nil {
 				t.Fatal("nobody asks")
 			}
-			if past := q.URL.Query().Get("near") == "_agent"; q.URL.Path == stock && !past {
+			if past := q.URL.Query().Get("near") == "_agent"; q.URL.Path == stock && q.URL.Query().Has("index") && !past {
 				if after := time.Since(back); after < 2*time.Minute {
 					t.Errorf("it waits at the view again %v after the servers are back", after)
 				}
@@ -123,6 +127,40 @@ func TestViewsAreNotReliedUponAfterTheServersWereGone(t *testing.T) {
 				q.with(map[string]uint64{orders: 900, stock: 500}[q.URL.Path], entry("a"), entry("b"))
 			}()
 		}
+	})
+}
+
+// An agent that limits its clients has its servers nevertheless.
+func TestAgentThatLimitsTheScoutIsNotTakenForOneWithoutServers(t *testing.T) {
+	story(t, Options{}, func(t *testing.T, r *registry) {
+		both, waiting := viewing(t, r)
+		waiting[orders].fail(503, "rate limit exceeded, try again later")
+		both[0].wantErr()
+		r.wantLook(t, orders).with(900, entry("a"))
+		both[0].wantIDs("n1/a")
+		pass(time.Second)
+		if waiting[stock].Context().Err() != nil || r.client.patrol.shuns() {
+			t.Error("all look again, and leave the agent's views")
+		}
+	})
+}
+
+// Servers that hang, or whose packets are dropped, say nothing: the agent's views are as deaf then
+// as when there are none.
+func TestServersThatDoNotAnswerTheScoutAreTakenForGone(t *testing.T) {
+	story(t, Options{}, func(t *testing.T, r *registry) {
+		both, waiting := viewing(t, r)
+		if u := both[0].next(briefly + briefly/16 + answerMargin); u.Err == nil {
+			t.Fatalf("update %+v", u)
+		}
+		if !r.client.patrol.shuns() {
+			t.Error("the agent's views are relied upon")
+		}
+		r.wantLook(t, orders).with(900, entry("a"))
+		both[0].wantIDs("n1/a")
+		waiting[stock].wantGivenUp(t, 0)
+		r.wantLook(t, stock).with(501, entry("b"))
+		both[1].wantIDs("n1/b")
 	})
 }
 
@@ -145,7 +183,21 @@ func TestWhoeverHasTheHighestIndexIsTheScout(t *testing.T) {
 		if got := r.wantQuery(stock, 901).URL.RawQuery; got != "index=901&near=_agent&stale=&wait=3000ms" {
 			t.Errorf("the highest: %s", got)
 		}
+		pass(time.Second)
+		waiting[orders].with(900, entry("a"))
+		both[0].wantIDs("n1/a")
+		waiting[orders] = r.wantQuery(orders, 900)
+		if got := waiting[orders].URL.RawQuery; got != "index=900&stale=&wait=3000ms" && got != "index=900&stale=&wait=60000ms" {
+			t.Errorf("the other one: %s", got)
+		}
 		both[1].stop()
+		// Else it would wait at its view for up to a minute, with nobody to find out for all.
+		waiting[orders].wantGivenUp(t, 0)
+		r.wantLook(t, orders).with(900, entry("a"))
+		both[0].wantIDs("n1/a")
+		if got := r.wantQuery(orders, 900).URL.RawQuery; got != "index=900&near=_agent&stale=&wait=3000ms" {
+			t.Errorf("the one that is left: %s", got)
+		}
 		if scout := r.client.patrol.scout; scout == nil || scout.index != 900 {
 			t.Errorf("the other one is gone, but the highest is %+v", scout)
 		}
@@ -177,5 +229,90 @@ func TestIndexOfTheViewIsNotComparedWithThatOfAServer(t *testing.T) {
 		r.wantQuery(none, 300).headed(streaming("301"), entry("a"))
 		w.wantIDs("n1/a")
 		r.wantQuery(none, 301)
+	})
+}
+
+// No scout finds out anything of another datacenter's views: a watch that is answered from one
+// asks for itself.
+func TestWatchOfAnotherDatacenterIsItsOwnScout(t *testing.T) {
+	story(t, Options{}, func(t *testing.T, r *registry) {
+		w := r.watch(Query{Service: "orders", Datacenter: "dc2"})
+		r.wantQuery(orders, 0).with(900, entry("a"))
+		w.wantIDs("dc2/n1/a")
+		q := r.wantQuery(orders, 900)
+		if got := q.URL.RawQuery; got != "dc=dc2&index=900&stale=&wait=3000ms" {
+			t.Errorf("whether there is a view: %s", got)
+		}
+		q.headed(streaming("900"), entry("a"))
+		w.wantIDs("dc2/n1/a")
+		for range 3 {
+			q = r.wantQuery(orders, 900)
+			if got := q.URL.RawQuery; got != "dc=dc2&index=900&near=_agent&stale=&wait=3000ms" {
+				t.Errorf("past the view: %s", got)
+			}
+			pass(briefly)
+			q.with(900, entry("a"))
+			w.wantIDs("dc2/n1/a")
+		}
+		if r.client.patrol.scout != nil {
+			t.Error("it is the scout of the agent's own datacenter")
+		}
+	})
+	story(t, Options{}, func(t *testing.T, r *registry) { // an agent that keeps none
+		w := r.watch(Query{Service: "orders", Datacenter: "dc2"})
+		r.wantQuery(orders, 0).with(900, entry("a"))
+		w.wantIDs("dc2/n1/a")
+		r.wantQuery(orders, 900).with(901, entry("a"))
+		w.wantIDs("dc2/n1/a")
+		if got := r.wantQuery(orders, 901).URL.RawQuery; got != "dc=dc2&index=901&stale=&wait=60000ms" {
+			t.Errorf("without a view: %s", got)
+		}
+	})
+}
+
+// Rule 3.3: the views of old agents do not stand a filter, so it is left to the servers.
+func TestWhatIsFilteredIsNotAskedOfTheAgentsView(t *testing.T) {
+	const filter = "filter=ID+%3D%3D+a"
+	for name, c := range map[string]struct {
+		cached bool
+		want   [3]string
+	}{
+		"not cached": {false, [3]string{filter + "&stale=", filter + "&index=5&near=_agent&stale=&wait=60000ms", filter + "&index=6&near=_agent&stale=&wait=60000ms"}},
+		"cached":     {true, [3]string{"cached=&" + filter + "&near=_agent&stale=", "cached=&" + filter + "&index=5&near=_agent&stale=&wait=60000ms", "cached=&" + filter + "&index=6&near=_agent&stale=&wait=60000ms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, Options{Cached: c.cached}, func(t *testing.T, r *registry) {
+				w := r.watch(Query{Service: "orders", Filter: "ID == a"})
+				for i, want := range c.want {
+					q := r.query(time.Second)
+					if got := q.URL.RawQuery; got != want {
+						t.Errorf("query %d: %s\nwant %s", i+1, got, want)
+					}
+					q.with(uint64(5+i), entry("a"))
+					w.wantIDs("n1/a")
+				}
+			})
+		})
+	}
+}
+
+// The scout asks the servers, neither the agent's views nor its cache.
+func TestScoutDoesNotAskTheCache(t *testing.T) {
+	story(t, Options{Cached: true}, func(t *testing.T, r *registry) {
+		w := r.watch(Query{Service: "orders"})
+		r.wantQuery(orders, 0).headed(streaming("900"), entry("a"))
+		w.wantIDs("n1/a")
+		for range 3 {
+			q := r.query(time.Minute)
+			if q.URL.Query().Get("near") == "_agent" {
+				if got := q.URL.RawQuery; got != "index=900&near=_agent&stale=&wait=3000ms" {
+					t.Errorf("the scout: %s", got)
+				}
+				return
+			}
+			q.headed(streaming("900"), entry("a"))
+			w.wantIDs("n1/a")
+		}
+		t.Error("there is no scout")
 	})
 }

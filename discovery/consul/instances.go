@@ -29,7 +29,7 @@ func convert(entries []*api.ServiceEntry, q *Query, datacenter string) answer {
 			continue
 		}
 		// Some versions of the agent forget to do so when they answer from their own view
-		// (hashicorp/consul pull request 12640).
+		// (hashicorp/consul issue 9695).
 		if !tagged(e, q.Tags) {
 			a.entries--
 			continue

@@ -38,6 +38,7 @@ type answer struct {
 	current   bool                 // it comes from who knows what is true now
 	viewed    bool                 // from a view that the agent keeps
 	early     bool                 // before its wait was over, although the index is the same
+	lags      bool                 // it comes from a server that has not heard of its leader for long
 }
 
 // ask makes one query for the watch and says what the registry knows, or why that cannot be
@@ -48,7 +49,7 @@ func (w *watch) ask(ctx context.Context, l look) (answer, error) {
 		// The agent answers waiting queries from a view that it keeps itself (streaming, the
 		// default since Consul 1.10). Of such an answer X-Consul-KnownLeader is always false, and
 		// what ACLs hide is not told. An immediate query goes to a server, which says both.
-		if w.known && len(w.last) == 0 && !(w.unknown && len(w.query.Tags) > 0) {
+		if w.known && len(w.last) == 0 && !(w.unknown && w.query.narrows()) {
 			a.unknown, a.current = w.unknown, true
 			return a, nil
 		}
@@ -69,12 +70,20 @@ func (w *watch) ask(ctx context.Context, l look) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	// Whoever lags does not know what it lacks, and the leader does. Where there is none, that
+	// takes the agent 7 s to say. So it is asked rarely, and not as long as nothing is known.
+	if a.lags && w.known && time.Since(w.ledAt) >= ledFor {
+		w.ledAt = time.Now()
+		if newer, of, err := w.look(ctx, look{fresh: true, sure: true}); err == nil {
+			a, meta, w.led = newer, of, true
+		}
+	}
 	return w.judge(ctx, a, meta)
 }
 
 // ofAgent tells whether the answer was the agent's own rather than a server's.
 func (w *watch) ofAgent(meta *api.QueryMeta, l look) bool {
-	return meta.QueryBackend == api.QueryBackendStreaming || w.client.cached && !l.fresh
+	return meta.QueryBackend == api.QueryBackendStreaming || w.client.cached && l.cacheable()
 }
 
 // look makes one query and converts what comes back, unless it is what came back last.
@@ -109,8 +118,9 @@ func (w *watch) look(ctx context.Context, l look) (answer, *api.QueryMeta, error
 	a.index = meta.LastIndex
 	a.viewed = meta.QueryBackend == api.QueryBackendStreaming
 	if l.index > 0 && !l.past {
-		w.streams = a.viewed
+		w.streams, w.learned = a.viewed, true
 	}
+	a.lags = meta.LastContact > maxContact
 	a.early = !a.viewed && l.index > 0 && a.index == l.index && meta.RequestTime < l.wait-10*time.Millisecond
 	return a, meta, nil
 }
@@ -139,7 +149,7 @@ func (w *watch) judge(ctx context.Context, a answer, meta *api.QueryMeta) (answe
 	}
 	// Consul forgets a service with its last instance. One that this watch has seen is known
 	// nevertheless: "unknown" is for names that nobody has registered, such as a misspelt one.
-	if !w.seen && (len(w.query.Tags) > 0 || w.query.Filter != "") {
+	if !w.seen && w.query.narrows() {
 		var err error
 		if w.seen, err = w.client.registered(ctx, w.query); err != nil {
 			return answer{}, err

@@ -36,6 +36,9 @@ func TestLossIsNotBelievedOfAServerThatIsCutOff(t *testing.T) {
 				r.wantQuery(orders, 0).with(5, entry("a"), entry("b"))
 				w.wantIDs("n1/a", "n1/b")
 				r.wantQuery(orders, 5).headed(headers(6, c.header), c.entries...)
+				if c.header == behind {
+					r.wantLeader(t).fail(500, "No cluster leader")
+				}
 				if err := w.wantErr().Err; !strings.Contains(err.Error(), c.want) {
 					t.Errorf("error %v\nwant %s", err, c.want)
 				}
@@ -58,6 +61,7 @@ func TestServerThatIsCutOffIsBelievedInTheRest(t *testing.T) {
 		r.wantQuery(orders, 5).headed(headers(6, noLeader), entry("a"))
 		w.wantIDs("n1/a")
 		r.wantQuery(orders, 6).headed(headers(9, behind), entry("a"), entry("b"))
+		r.wantLeader(t).fail(500, "No cluster leader")
 		w.wantIDs("n1/a", "n1/b")
 		r.wantQuery(orders, 9).headed(headers(8, noLeader), entry("a"), entry("b"), entry("c"))
 		if err := w.wantErr().Err; !strings.Contains(err.Error(), "knows no leader, and knows less than was known") {
@@ -88,6 +92,7 @@ func TestEmptyAnswerOfAServerThatIsCutOffIsNothingToBeginWith(t *testing.T) {
 func TestEmptyAnswerFromTheCacheIsConfirmedByAServer(t *testing.T) {
 	const hit = "X-Cache: HIT"
 	story(t, Options{Cached: true}, func(t *testing.T, r *registry) {
+		r.outrank()
 		w := r.watch(Query{Service: "orders"})
 		wantCached := func(index uint64, want bool) *query {
 			t.Helper()
@@ -124,4 +129,15 @@ func TestEmptyAnswerFromTheCacheIsConfirmedByAServer(t *testing.T) {
 			t.Errorf("cached: %s", q.URL)
 		}
 	})
+}
+
+// wantLeader returns a query that the leader is to answer at once, once it has asked the others
+// whether it still is one.
+func (r *registry) wantLeader(t *testing.T) *query {
+	t.Helper()
+	q := r.wantQuery(orders, 0)
+	if p := q.URL.Query(); !p.Has("consistent") || p.Has("stale") || p.Has("cached") {
+		t.Fatalf("the leader is not asked: %s", q.URL.RawQuery)
+	}
+	return q
 }

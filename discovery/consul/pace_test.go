@@ -89,6 +89,25 @@ func TestOutageIsWaitedOutWithGrowingPauses(t *testing.T) {
 	}
 }
 
+// An agent that asks for fewer queries gets fewer, whether something is known or not.
+func TestLimitIsHonouredAlsoBeforeAnythingIsKnown(t *testing.T) {
+	for _, status := range []int{429, 503} {
+		story(t, Options{}, func(t *testing.T, r *registry) {
+			w := r.watch(Query{Service: "orders"})
+			q := r.wantQuery(orders, 0)
+			for most := pauseFirst; most <= 4*limitedMost; most *= 2 {
+				q.fail(status, "")
+				w.wantErr()
+				failed := time.Now()
+				q = r.wantQuery(orders, 0)
+				if pause := time.Since(failed); pause < min(most, limitedMost)/2 || pause > min(most, limitedMost) {
+					t.Errorf("%d: pause of %v, want up to %v", status, pause, min(most, limitedMost))
+				}
+			}
+		})
+	}
+}
+
 func TestConstantChangeIsCoalescedAndASingleOneIsNotDelayed(t *testing.T) {
 	story(t, Options{}, func(t *testing.T, r *registry) {
 		w := r.watch(Query{Service: "orders"})

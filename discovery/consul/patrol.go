@@ -43,7 +43,7 @@ type patrol struct {
 type member struct {
 	renewed func() // the token has changed
 	dead    func() // the agent does not answer
-	rewound func() // the registry has gone back to an older state
+	rewound func() // what it knows may be of another history or out of date, or it is the scout now
 
 	index uint64 // of the view that the agent has of the service, 0: none. Guarded by patrol.mu
 }
@@ -69,9 +69,14 @@ func (p *patrol) leave(m *member) {
 	p.mu.Lock()
 	delete(p.members, m)
 	m.index = 0
+	was := p.scout
 	p.chooseScout(m)
+	next := p.scout
 	last, cancel, ended := len(p.members) == 0, p.cancel, p.ended
 	p.mu.Unlock()
+	if was == m && next != nil {
+		next.rewound() // it waits at the agent's view, perhaps for a minute, and could not find out anything
+	}
 	if last {
 		cancel()
 		<-ended

@@ -72,6 +72,9 @@ func (q *Query) check() error {
 	return nil
 }
 
+// narrows tells whether q asks for some of a service's instances only.
+func (q *Query) narrows() bool { return len(q.Tags) > 0 || q.Filter != "" }
+
 func (q *Query) name() string { return cmp.Or(q.Prepared, q.Service) }
 
 // what names the lookup in errors.
@@ -91,8 +94,12 @@ type look struct {
 	wait  time.Duration // for so long; used with an index
 	fresh bool          // not from the agent's cache
 	past  bool          // not from the agent's view, but from a server
+	led   bool          // from the leader
 	sure  bool          // from the leader, who asks the others whether it still is
 }
+
+// cacheable tells whether the agent's cache may answer.
+func (l look) cacheable() bool { return !l.fresh && !l.past && !l.led && !l.sure }
 
 // health makes one query on /v1/health/service.
 func (c *Client) health(ctx context.Context, q *Query, l look) ([]*api.ServiceEntry, *api.QueryMeta, error) {
@@ -102,8 +109,11 @@ func (c *Client) health(ctx context.Context, q *Query, l look) ([]*api.ServiceEn
 	}
 	defer cancel()
 	opts.Filter, opts.Near = q.Filter, q.Near
-	if l.past && q.Near == "" {
-		opts.Near = "_agent" // only a server can sort
+	// Only a server can sort. Agents before 1.12 keep in their view what does not meet the filter
+	// any more (hashicorp/consul pull request 12640).
+	viewed := l.index > 0 || opts.UseCache
+	if (l.past || q.Filter != "" && viewed) && q.Near == "" {
+		opts.Near = "_agent"
 	}
 	// All states are asked for: ?passing would hide warning ones, and with them the difference
 	// between a service without a healthy instance and one that nobody knows.
@@ -140,9 +150,9 @@ func (c *Client) options(ctx context.Context, q *Query, l look) (*api.QueryOptio
 		return nil, nil, complete{err}
 	}
 	opts := &api.QueryOptions{
-		AllowStale:        c.consistency == "stale" && !l.sure,
+		AllowStale:        c.consistency == "stale" && !l.led && !l.sure,
 		RequireConsistent: c.consistency == "consistent" || l.sure,
-		UseCache:          c.cached && !l.fresh,
+		UseCache:          c.cached && l.cacheable(),
 		Datacenter:        q.Datacenter,
 		Namespace:         q.Namespace,
 		Partition:         q.Partition,

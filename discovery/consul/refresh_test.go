@@ -10,6 +10,7 @@ import (
 
 func TestRefreshGivesUpTheQueryThatWaits(t *testing.T) {
 	story(t, Options{Cached: true}, func(t *testing.T, r *registry) {
+		r.outrank()
 		source := r.client.Source(Query{Service: "orders"})
 		w := startWatch(t, source)
 		r.wantQuery(orders, 0).with(5, entry("a"))

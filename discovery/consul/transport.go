@@ -37,6 +37,20 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// sensing tells of each answer whether it came by HTTP/2, where queries share a connection.
+type sensing struct {
+	http.RoundTripper
+	tell func(http2 bool)
+}
+
+func (s sensing) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(req)
+	if err == nil {
+		s.tell(resp.ProtoMajor >= 2)
+	}
+	return resp, err
+}
+
 type boundedBody struct {
 	io.ReadCloser
 	left int64

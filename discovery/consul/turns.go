@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,9 +26,8 @@ const (
 // turns bound how many queries are under way at once. A query that is answered at once goes
 // before those that would wait for a change; within a kind it is first come, first served.
 type turns struct {
-	limit int // 0: no bound
-
 	mu      sync.Mutex
+	limit   int // 0: no bound
 	watches int
 	running map[*turn]struct{}
 	waiting int        // of running: patient
@@ -48,6 +48,16 @@ type turn struct {
 	wait    time.Duration // it may wait at the agent
 	ends    time.Time     // then it will have been answered as a rule
 	ending  bool          // yield was called
+}
+
+// bound sets the limit. Turns that have begun without one go on uncounted.
+func (t *turns) bound(limit int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limit != limit {
+		t.limit = limit
+		t.grant()
+	}
 }
 
 // join counts a watch until leave.
@@ -74,12 +84,13 @@ func (t *turns) count() int {
 // begin returns when it is u's turn, or with the cause when ctx ends before. Every turn that
 // has begun is to be ended.
 func (t *turns) begin(ctx context.Context, u *turn) error {
-	if t.limit == 0 {
-		u.wait = u.longest
-		return nil
-	}
 	u.granted = make(chan struct{})
 	t.mu.Lock()
+	if t.limit == 0 {
+		u.wait = u.longest
+		t.mu.Unlock()
+		return nil
+	}
 	t.queue[u.kind] = append(t.queue[u.kind], u)
 	t.grant()
 	tooLong := t.inTheWay(u)
@@ -103,9 +114,6 @@ func (t *turns) begin(ctx context.Context, u *turn) error {
 
 // end gives the turn back.
 func (t *turns) end(u *turn) {
-	if t.limit == 0 {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(u)
@@ -124,7 +132,7 @@ func (t *turns) remove(u *turn) {
 
 // grant begins the turns of those who are first, as far as there is room.
 func (t *turns) grant() {
-	for len(t.running) < t.limit {
+	for t.limit == 0 || len(t.running) < t.limit {
 		var kind int
 		switch {
 		case len(t.queue[urgent]) > 0:
@@ -146,18 +154,21 @@ func (t *turns) grant() {
 	}
 }
 
+// crowded tells whether watches have to take turns.
+func (t *turns) crowded() bool { return t.limit > 0 && t.watches > t.limit }
+
 // room is how many queries may wait for a change at once. While watches take turns some
 // connections are left to those that are answered at once: a few serve very many of them.
 func (t *turns) room() int {
-	if t.watches <= t.limit {
-		return t.limit
+	if !t.crowded() {
+		return max(t.limit, t.watches)
 	}
 	return t.limit - t.limit/10
 }
 
 // share is how long a query may wait at the agent.
 func (t *turns) share(longest time.Duration) time.Duration {
-	if t.watches <= t.limit {
+	if !t.crowded() {
 		return longest
 	}
 	return min(longest, max(shortestTurn, round*time.Duration(t.room())/time.Duration(t.watches)))
@@ -192,10 +203,14 @@ func (c *Client) Crowded() string {
 	t := &c.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.limit == 0 || t.watches <= t.limit {
+	if !t.crowded() {
 		return ""
+	}
+	instead := "use TLS"
+	if strings.HasPrefix(c.base, "https:") {
+		instead = "have it speak HTTP/2"
 	}
 	late := max(round, shortestTurn*time.Duration(t.watches)/time.Duration(t.limit)).Round(time.Second)
 	return fmt.Sprintf("%d services share %d connections to the agent, so that changes arrive up to %v late; "+
-		"use TLS, or raise consul.connections and the agent's limits.http_max_conns_per_client", t.watches, t.limit, late)
+		"%s, or raise consul.connections and the agent's limits.http_max_conns_per_client", t.watches, t.limit, late, instead)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -33,9 +34,14 @@ const (
 	// comes up to refreshJitter late: where an instance has gone, many hosts notice at one moment.
 	refreshEvery, refreshJitter = time.Second, 100 * time.Millisecond
 
-	// briefly is how long the query of the patrol's scout waits, and the first one after a look
-	// at a server, which brings the index of the agent's own view.
+	// briefly is how long the query of the patrol's scout waits, and that of a watch of another
+	// datacenter, which is its own scout; and the first one after a look at a server, which brings
+	// the index of the agent's own view.
 	briefly = 3 * time.Second
+
+	// ledFor is how long the leader is asked once a server was found to lag, and the shortest time
+	// between two attempts to do so.
+	ledFor = time.Minute
 )
 
 // Source returns the Source of what q asks for, which is a discovery.Refresher as well. Each
@@ -64,7 +70,7 @@ func (s *source) Watch(ctx context.Context, report func(discovery.Update)) {
 		limit:   rate.NewLimiter(rate.Every(successEvery), successBurst),
 		backoff: discovery.Backoff{First: pauseFirst},
 		memory:  memory{seed: maphash.MakeSeed()},
-		streams: s.query.Near == "", // else each answer is a server's, sorted anew
+		streams: s.query.Near == "" && s.query.Filter == "", // else each answer is a server's
 	}
 	if err := s.query.check(); err != nil {
 		report(discovery.Update{Err: c.explain(w.asked(), complete{err}), At: time.Now()})
@@ -97,8 +103,11 @@ type watch struct {
 	told    uint64               // what a server told last as its index
 	viewed  bool                 // index is that of the agent's view rather than a server's
 	streams bool                 // the agent answers what waits from such a view, as far as is known
+	learned bool                 // that is known
 	scout   bool                 // the patrol's
 	fresh   bool                 // the next query is not to be answered from the agent's cache
+	led     bool                 // the leader is asked, since the server that would answer lags
+	ledAt   time.Time            // when it was last asked for that reason
 	highest uint64               // index of this history of the registry
 	last    []discovery.Instance // the set that was reported last
 	known   bool                 // a set was reported: last and unknown mean something
@@ -124,6 +133,9 @@ func (w *watch) prepare(ctx context.Context) bool {
 		renew = renew || again
 		w.refreshedAt = time.Now()
 		w.fresh = true
+	}
+	if w.led && time.Since(w.ledAt) >= ledFor {
+		w.led, w.index = false, 0 // perhaps the server has caught up: a look at it tells
 	}
 	if refresh || renew {
 		w.index = 0
@@ -164,8 +176,9 @@ func (w *watch) inTurn(ctx context.Context) (answer, error) {
 	past := false
 	if w.index > 0 {
 		t.kind, t.longest = patient, w.client.wait
-		past = w.streams && (w.scout || w.client.patrol.shuns())
-		if w.scout || w.streams && !w.viewed && !past {
+		alone := w.query.Datacenter != "" && w.learned // the scout knows nothing of other datacenters' views
+		past = w.streams && (w.scout || alone || w.client.patrol.shuns())
+		if w.scout || w.streams && (alone || !w.viewed && !past) {
 			t.longest = min(briefly, w.client.wait)
 		}
 	}
@@ -173,7 +186,7 @@ func (w *watch) inTurn(ctx context.Context) (answer, error) {
 		return answer{}, err
 	}
 	defer w.client.turns.end(t)
-	return w.ask(ctx, look{index: w.index, wait: t.wait, fresh: w.fresh, past: past})
+	return w.ask(ctx, look{index: w.index, wait: t.wait, fresh: w.fresh, past: past, led: w.led})
 }
 
 // succeeded reports an answer and sets the index for the next query.
@@ -213,6 +226,9 @@ func (w *watch) proceed(a answer) {
 	default:
 		w.index = nextIndex(w.index, a.index)
 	}
+	if a.lags && !w.known {
+		w.index = 0 // there is something to go on with, and time to ask the leader
+	}
 	w.viewed = a.viewed
 	index := max(w.index, w.told)
 	if !w.streams || w.query.Datacenter != "" {
@@ -245,14 +261,17 @@ func nextIndex(last, got uint64) uint64 {
 // failed reports why a lookup failed and pauses before the next one, which will not wait for
 // a change: what is true now is wanted.
 func (w *watch) failed(ctx context.Context, err error) {
-	w.index = 0
-	if w.scout && statusOf(err)/100 == 5 {
+	w.index, w.led = 0, false
+	code := statusOf(err)
+	// With 503 it is the agent that asks for fewer queries. No answer at all is what servers that
+	// hang, or whose packets are dropped, look like.
+	if w.scout && (code/100 == 5 && code != http.StatusServiceUnavailable || isType[noAnswerError](err)) {
 		w.client.patrol.lose()
 	}
 	w.scout = w.client.patrol.saw(w.member, 0) // it finds out nothing for others
 	wake := w.bell.wake
 	w.backoff.Most = pauseMost
-	switch statusOf(err) {
+	switch code {
 	case 403:
 		w.client.token.refused()
 	case 429, 503:
@@ -265,7 +284,7 @@ func (w *watch) failed(ctx context.Context, err error) {
 		w.client.outage.end() // it was this watch's own failure
 	}
 	pause := w.backoff.Next()
-	if !w.known {
+	if !w.known && w.backoff.Most != limitedMost {
 		pause = unknownMost/2 + rand.N(unknownMost/2)
 	}
 	w.fail(err)
