@@ -111,6 +111,8 @@ const (
 	RetryReset                      // it broke before the first byte of an answer
 	RetryTimeout                    // retry.per_try ran out
 	RetryStalled                    // the endpoint has sent nothing to anyone for retry.stalled
+	RetryRefused                    // the endpoint has said that it did not process it: HTTP/2's REFUSED_STREAM or GOAWAY
+	RetryGRPC                       // gRPC's status was one of those that are tried again
 	Retry502                        // the endpoint answered 502
 	Retry503                        // … 503
 	Retry504                        // … 504
@@ -129,6 +131,10 @@ func (r RetryReason) String() string {
 		return "timeout"
 	case RetryStalled:
 		return "stalled"
+	case RetryRefused:
+		return "refused-stream"
+	case RetryGRPC:
+		return "grpc-status"
 	case Retry502:
 		return "502"
 	case Retry503:

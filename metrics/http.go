@@ -50,6 +50,7 @@ type HTTPShard struct {
 	finished [len(classes)]atomic.Uint64
 	errors   [causeCount]atomic.Uint64
 	retries  [retryCount]atomic.Uint64
+	grpc     [grpcCodes]atomic.Uint64
 
 	_ [apart]byte
 }
@@ -92,7 +93,7 @@ type httpFamily struct {
 	duration, firstByte                         *prometheus.Desc
 	bytesIn, bytesOut                           *prometheus.Desc
 	opened, reused, open, idle                  *prometheus.Desc
-	tunnels, tunnelsOpen                        *prometheus.Desc
+	tunnels, tunnelsOpen, grpc                  *prometheus.Desc
 }
 
 func newHTTPFamily() *httpFamily {
@@ -116,6 +117,7 @@ func newHTTPFamily() *httpFamily {
 		open:         desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
 		tunnels:      desc(sub, "tunnels_total", "Connections that were upgraded to another protocol, such as WebSocket.", "service"),
 		tunnelsOpen:  desc(sub, "tunnels_open", "Upgraded connections that are open.", "service"),
+		grpc:         desc("grpc", "responses_total", "Calls of gRPC that have ended, by their grpc-status; missing: the stream ended without one.", "service", "code"),
 		idle:         desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
 	}
 }
@@ -124,7 +126,7 @@ func newHTTPFamily() *httpFamily {
 func (f *httpFamily) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, f.requests, f.inFlight, f.errors, f.retries, f.denied,
 		f.hedges, f.hedgesWon, f.hedgesDenied, f.fallback, f.duration, f.firstByte,
-		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle, f.tunnels, f.tunnelsOpen)
+		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle, f.tunnels, f.tunnelsOpen, f.grpc)
 }
 
 // Collect is prometheus.Collector's.
@@ -159,6 +161,11 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, f.idle, float64(t.idle), service)
 		counter(ch, f.tunnels, t.tunnels, service)
 		gauge(ch, f.tunnelsOpen, difference(t.tunnels, t.tunnelsEnded), service)
+		for c, n := range t.grpc {
+			if n > 0 {
+				counter(ch, f.grpc, n, service, GRPCCode(c).String())
+			}
+		}
 	}
 }
 
@@ -173,6 +180,7 @@ type httpTotal struct {
 	finished                        [len(classes)]uint64
 	errors                          [causeCount]uint64
 	retries                         [retryCount]uint64
+	grpc                            [grpcCodes]uint64
 	duration, firstByte             distribution
 }
 
@@ -208,6 +216,9 @@ func (h *HTTP) total() *httpTotal {
 		}
 		for r := range s.retries {
 			t.retries[r] += s.retries[r].Load()
+		}
+		for c := range s.grpc {
+			t.grpc[c] += s.grpc[c].Load()
 		}
 		t.duration.add(s.duration.buckets[:], &s.duration.sum)
 		t.firstByte.add(s.FirstByte.buckets[:], &s.FirstByte.sum)

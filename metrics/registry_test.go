@@ -63,6 +63,7 @@ func everything() *Registry {
 	r := New(Options{Loops: 2, Version: "1.2.3", Revision: "abc"})
 	r.Listener("orders", "http")
 	r.HTTP("orders").Shard(0).FirstByte.Observe(time.Millisecond)
+	r.HTTP("orders").Shard(0).GRPC(GRPCUnavailable)
 	r.TCP("mail").Shard(1).Finish(time.Second)
 	r.ObserveEndpoints(func(emit func(EndpointSample)) {
 		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Zone: "b", Usable: true, Latency: time.Second, Attempts: 9, Resets: 3})

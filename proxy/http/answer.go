@@ -62,6 +62,9 @@ func (x *exchange) join() []byte {
 // judgement is what the endpoint is told of a response that is passed on.
 func (x *exchange) judgement(took time.Duration) upstream.Result {
 	r := upstream.Result{Outcome: upstream.Success, Latency: took, At: x.shard.now()}
+	if x.grpc && x.resp.Status == http.StatusOK {
+		return x.grpcJudgement(r)
+	}
 	switch status := x.resp.Status; {
 	case status >= 500:
 		r.Outcome, r.Status = upstream.ServerError, status

@@ -95,6 +95,9 @@ func parseDigits(text []byte) (n int64, ok bool) {
 func (x *exchange) takeDeadline() {
 	x.deadline = 0
 	name := x.shard.proxy.TimeoutHeader
+	if x.grpc {
+		name = grpcTimeout // which every server of gRPC knows
+	}
 	if name == "" {
 		return
 	}
@@ -111,7 +114,7 @@ func (x *exchange) takeDeadline() {
 			x.req.Omit(i)
 		}
 	}
-	x.deadline, x.waitForm = max(x.started+d, 1), form // 0 would be none
+	x.deadline, x.waitForm, x.waitName = max(x.started+d, 1), form, name // 0 would be none
 }
 
 // appendDeadline tells the endpoint how much of the client's time is left.
@@ -120,7 +123,7 @@ func (x *exchange) appendDeadline(out []byte) []byte {
 		return out
 	}
 	left := max(x.deadline-x.shard.loop.Now(), time.Microsecond)
-	out = append(append(out, x.shard.proxy.TimeoutHeader...), ": "...)
+	out = append(append(out, x.waitName...), ": "...)
 	return append(appendWait(out, left, x.waitForm), "\r\n"...)
 }
 

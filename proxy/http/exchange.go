@@ -64,6 +64,8 @@ type exchange struct {
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
 	deadline time.Duration // until when the client waits, as it has said, 0: it has not
 	waitForm waitForm      // … and how it has said so
+	waitName string        // … and in which field
+	grpc     bool          // it is a call of gRPC
 
 	firstByte time.Duration // from started to the head of the response, 0: none came
 }
@@ -181,7 +183,7 @@ func (x *exchange) serve() bool {
 func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
-	x.hedged, x.rescued = false, false
+	x.hedged, x.rescued, x.grpc = false, false, false
 	x.attempts, x.status, x.uw, x.asked, x.deadline = 0, 0, 0, 0, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
@@ -251,6 +253,7 @@ func (x *exchange) forward() {
 	if p.hedges != nil {
 		p.hedges.DepositAt(x.shard.now())
 	}
+	x.grpc = isGRPC(&x.req)
 	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
 	x.takeDeadline()
 	x.reqHead = x.appendRequest(x.reqHead[:0])

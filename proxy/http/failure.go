@@ -181,18 +181,14 @@ func (x *exchange) fail(f *failure) {
 		status, contentType, body = b.Status, b.ContentType, b.Body
 		s.requests.FallbackAnswers.Add(1)
 	}
-	x.status = status
-	out := append(x.head[:0], "HTTP/1.1 "...)
-	out = append(appendNumber(out, "", status)[:len("HTTP/1.1 000")], ' ')
-	out = appendField(out, "", http.StatusText(status))
-	if bodied := status != http.StatusNoContent && status != http.StatusNotModified; bodied {
-		if status == http.StatusResetContent {
-			body = "" // RFC 9110 §15.3.6
-		}
-		out = appendField(out, "Content-Type: ", contentType)
-		out = appendNumber(out, "Content-Length: ", len(body))
+	out := x.head[:0]
+	if x.grpc {
+		x.shard.requests.GRPC(f.grpcCode())
+		x.status, body = http.StatusOK, ""
+		out = f.appendGRPC(out, "sidecar: "+x.shard.proxy.Name+": "+f.message())
 	} else {
-		body = ""
+		x.status = status
+		out, body = x.appendOwn(out, status, contentType, body)
 	}
 	out = append(out, "Date: "...)
 	out = time.Now().UTC().AppendFormat(out, http.TimeFormat)
@@ -212,6 +208,24 @@ func (x *exchange) fail(f *failure) {
 	if x.tell(out) != nil {
 		x.last = true
 	}
+}
+
+// appendOwn begins the head of an answer of our own, and returns the body that belongs to it.
+func (x *exchange) appendOwn(out []byte, status int, contentType, body string) (head []byte, rest string) {
+	out = append(out, "HTTP/1.1 "...)
+	start := len(out)
+	out = append(appendNumber(out, "", status)[:start+len("000")], ' ')
+	out = appendField(out, "", http.StatusText(status))
+	if bodied := status != http.StatusNoContent && status != http.StatusNotModified; bodied {
+		if status == http.StatusResetContent {
+			body = "" // RFC 9110 §15.3.6
+		}
+		out = appendField(out, "Content-Type: ", contentType)
+		out = appendNumber(out, "Content-Length: ", len(body))
+	} else {
+		body = ""
+	}
+	return out, body
 }
 
 // answerable reports whether the connection can go on behind an answer of our own: the

@@ -120,8 +120,7 @@ func (k *link) idle() bool {
 	if k.conn.Idle(k) {
 		return true
 	}
-	var b [1]byte
-	_, err := k.conn.TryRead(b[:])
+	_, err := k.conn.TryRead(k.pool.shard.unasked[:])
 	return err == eventloop.ErrWouldBlock && k.conn.Idle(k)
 }
 

@@ -44,6 +44,8 @@ type Retry struct {
 	Reset    bool          // it broke before the first byte of a response
 	Timeout  bool          // PerTry ran out
 	Status   [100]bool     // 5xx, by the last two digits
+	Refused  bool          // the endpoint has said that it did not process it
+	GRPC     [17]bool      // statuses of gRPC, without a message before them
 
 	Backoff       time.Duration // most that is waited before the second try; doubles with each further one
 	BackoffMax    time.Duration // … up to this

@@ -147,9 +147,14 @@ func (r *Retry) covers(reason metrics.RetryReason) bool {
 		return r.Reset
 	case metrics.RetryTimeout:
 		return r.Timeout
+	case metrics.RetryRefused:
+		return r.Refused
 	}
 	return false
 }
+
+// grants tells whether a status of gRPC is tried again.
+func (r *Retry) grants(c metrics.GRPCCode) bool { return c <= metrics.GRPCUnauthenticated && r.GRPC[c] }
 
 // idempotent reports whether sending the request twice is meant to be the same as once: by
 // its method (RFC 9110 §9.2.2), or because the client has given it a key by which the server
@@ -212,6 +217,9 @@ func (x *exchange) unheard(err error) *failure {
 // tried again and this has been agreed on.
 func (x *exchange) unwanted() *failure {
 	status := x.resp.Status
+	if x.grpc && status == http.StatusOK {
+		return x.unwantedStatus()
+	}
 	retry := &x.shard.proxy.Retry
 	if status == http.StatusSwitchingProtocols {
 		if x.switches() {

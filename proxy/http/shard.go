@@ -33,6 +33,8 @@ type shard struct {
 	begged   time.Duration // loop time at which other loops were last asked to give up a connection
 	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
 
+	unasked [1]byte // for what a connection in the pool says although nobody has asked
+
 	latencies latencies
 }
 

@@ -1,0 +1,163 @@
+package http
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+// gRPC says how a call has ended in a field of the response's head or of its trailers, behind a
+// status of 200 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). For who only
+// looks at statuses every call is a success; here a call counts as what its grpc-status says.
+const (
+	grpcStatus   = "grpc-status"
+	grpcMessage  = "grpc-message"
+	grpcPushback = "grpc-retry-pushback-ms"
+)
+
+var grpcType = []byte("application/grpc")
+
+// isGRPC tells whether the request is a call of gRPC. gRPC-Web, which carries its status in the
+// body, is left alone.
+func isGRPC(r *h1.Request) bool {
+	if !r.Seen.Has(h1.KindContentType) || r.MethodID != h1.MethodPost {
+		return false
+	}
+	rest, ok := bytes.CutPrefix(r.Get(h1.KindContentType), grpcType)
+	return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
+}
+
+// grpcCode reads a grpc-status.
+func grpcCode(value []byte) metrics.GRPCCode {
+	n, ok := parseDigits(value)
+	if !ok || n >= int64(metrics.GRPCMissing) {
+		return metrics.GRPCMissing
+	}
+	return metrics.GRPCCode(n)
+}
+
+// grpcHead is the status in the head of the response, of a call that has ended with it.
+func (t *try) grpcHead() (metrics.GRPCCode, bool) {
+	i := t.resp.Lookup(grpcStatus)
+	if i < 0 {
+		return metrics.GRPCMissing, false
+	}
+	return grpcCode(t.resp.Value(i)), true
+}
+
+// grpcResult is what an endpoint is told of a status. What speaks against it is what gRPC's own
+// mapping gives a status of 5xx (its doc/http-grpc-status-mapping.md, read backwards), and a
+// stream that has ended without one.
+func grpcResult(c metrics.GRPCCode) upstream.Result {
+	r := upstream.Result{Outcome: upstream.Success}
+	switch c {
+	case metrics.GRPCUnknown, metrics.GRPCInternal, metrics.GRPCUnavailable, metrics.GRPCDataLoss:
+		r.Outcome = upstream.ServerError
+	case metrics.GRPCDeadlineExceeded:
+		r.Outcome = upstream.TimedOut
+	case metrics.GRPCMissing:
+		r.Outcome = upstream.Reset
+	default:
+		return r
+	}
+	r.Err = grpcError(c)
+	return r
+}
+
+// grpcError is a status as an error.
+type grpcError metrics.GRPCCode
+
+func (e grpcError) Error() string {
+	if metrics.GRPCCode(e) == metrics.GRPCMissing {
+		return "the call ended without a grpc-status"
+	}
+	return "grpc-status " + metrics.GRPCCode(e).String()
+}
+
+// pushback is for how long the server wants a call not to be tried again (gRPC's A6), and false
+// when it wants none at all.
+func (t *try) pushback() (time.Duration, bool) {
+	i := t.resp.Lookup(grpcPushback)
+	if i < 0 {
+		return 0, true
+	}
+	ms, ok := parseDigits(t.resp.Value(i))
+	return time.Duration(ms) * time.Millisecond, ok
+}
+
+// grpcJudgement is judgement for a call of gRPC. One that has not ended with its head is a
+// success so far.
+func (x *exchange) grpcJudgement(r upstream.Result) upstream.Result {
+	code, ended := x.grpcHead()
+	if !ended {
+		return r
+	}
+	x.shard.requests.GRPC(code)
+	judged := grpcResult(code)
+	judged.Latency, judged.At = r.Latency, r.At
+	if after, _ := x.pushback(); after > 0 && code == metrics.GRPCResourceExhausted {
+		judged.Outcome, judged.RetryAfter, judged.Err = upstream.Overloaded, after, grpcError(code)
+	}
+	return judged
+}
+
+// unwantedStatus is a failure if the response is a status of gRPC without a message before it,
+// is one of those that are tried again, and this has been agreed on.
+func (x *exchange) unwantedStatus() *failure {
+	code, ended := x.grpcHead()
+	retry := &x.shard.proxy.Retry
+	if !ended || !retry.grants(code) || x.attempts > retry.Attempts || x.late() || !x.repeatable() || len(x.tried) >= maxTried {
+		return nil
+	}
+	after, may := x.pushback()
+	if !may {
+		return nil
+	}
+	f := &failure{status: http.StatusServiceUnavailable, text: "the endpoint answered", err: grpcError(code),
+		retry: metrics.RetryGRPC, granted: true, after: after}
+	x.tried = append(x.tried, x.lease.Endpoint())
+	granted := x.grant(f)
+	x.tried = x.tried[:len(x.tried)-1] // judge adds it
+	if !granted {
+		return nil
+	}
+	return f
+}
+
+// grpcFailure is the status by which a failure of ours is told to a client of gRPC.
+func (f *failure) grpcCode() metrics.GRPCCode {
+	switch {
+	case f.cause == metrics.CauseClientGone:
+		return metrics.GRPCCancelled
+	case f.cause == metrics.CauseOverLimit, f.cause == metrics.CauseShed:
+		return metrics.GRPCUnavailable
+	case f.status == http.StatusGatewayTimeout && f.cause != metrics.CauseConnectTimeout:
+		return metrics.GRPCDeadlineExceeded
+	case f.status >= 500:
+		return metrics.GRPCUnavailable
+	case f.cause == metrics.CauseTooLarge:
+		return metrics.GRPCResourceExhausted
+	}
+	return metrics.GRPCInternal // a request that is none
+}
+
+// appendGRPC writes the head of an answer of our own to a client of gRPC: all there is to say
+// stands in it.
+func (f *failure) appendGRPC(out []byte, text string) []byte {
+	out = append(out, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n"...)
+	out = appendNumber(out, grpcStatus+": ", int(f.grpcCode()))
+	out = append(out, grpcMessage+": "...)
+	for _, c := range []byte(text) {
+		if c >= ' ' && c <= '~' && c != '%' {
+			out = append(out, c)
+		} else {
+			out = fmt.Appendf(out, "%%%02X", c)
+		}
+	}
+	return append(out, "\r\n"...)
+}

@@ -1,0 +1,129 @@
+package http
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sidecar/metrics"
+	"sidecar/proxy/http/h1"
+	"sidecar/upstream"
+)
+
+func TestWhatACallOfGRPCIs(t *testing.T) {
+	for _, tt := range []struct {
+		head string
+		want bool
+	}{
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\n\r\n", true},
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc+proto\r\n\r\n", true},
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc;x=y\r\n\r\n", true},
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web+proto\r\n\r\n", false},
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n", false},
+		{"POST /a.B/C HTTP/1.1\r\nHost: a\r\n\r\n", false},
+		{"GET /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\n\r\n", false},
+	} {
+		var r h1.Request
+		if n, err := r.Parse([]byte(tt.head), &h1.Limits{MaxHead: 1024, MaxFields: 10, MaxTarget: 100}); err != nil || n == 0 {
+			t.Fatalf("%q: %d, %v", tt.head, n, err)
+		}
+		if got := isGRPC(&r); got != tt.want {
+			t.Errorf("%q: %v", tt.head, got)
+		}
+	}
+}
+
+func TestStatusesOfGRPCAreJudged(t *testing.T) {
+	for value, want := range map[string]upstream.Outcome{
+		"0": upstream.Success, "1": upstream.Success, "2": upstream.ServerError, "3": upstream.Success, "4": upstream.TimedOut,
+		"5": upstream.Success, "7": upstream.Success, "8": upstream.Success, "12": upstream.Success, "13": upstream.ServerError,
+		"14": upstream.ServerError, "15": upstream.ServerError, "16": upstream.Success,
+		"17": upstream.Reset, "": upstream.Reset, "-1": upstream.Reset, "OK": upstream.Reset, "99999999999": upstream.Reset,
+	} {
+		r := grpcResult(grpcCode([]byte(value)))
+		if r.Outcome != want || (r.Err == nil) != (want == upstream.Success) {
+			t.Errorf("grpc-status %q: %v, %v", value, r.Outcome, r.Err)
+		}
+	}
+}
+
+// A call that fails before anybody has answered it is told so in gRPC's way.
+func TestOwnFailuresAreToldInGRPCsWay(t *testing.T) {
+	for _, tt := range []struct {
+		f    failure
+		want metrics.GRPCCode
+	}{
+		{failure{cause: metrics.CauseConnectFailed, status: 502}, metrics.GRPCUnavailable},
+		{failure{cause: metrics.CauseConnectTimeout, status: 504}, metrics.GRPCUnavailable},
+		{failure{cause: metrics.CauseTimeout, status: 504}, metrics.GRPCDeadlineExceeded},
+		{failure{cause: metrics.CauseNoInstances, status: 503}, metrics.GRPCUnavailable},
+		{failure{cause: metrics.CauseShed, status: 503}, metrics.GRPCUnavailable},
+		{failure{cause: metrics.CauseTooLarge, status: 413}, metrics.GRPCResourceExhausted},
+		{failure{cause: metrics.CauseBadRequest, status: 400}, metrics.GRPCInternal},
+		{failure{cause: metrics.CauseClientGone}, metrics.GRPCCancelled},
+	} {
+		if got := tt.f.grpcCode(); got != tt.want {
+			t.Errorf("%v is %v, want %v", tt.f.cause, got, tt.want)
+		}
+	}
+	f := failure{cause: metrics.CauseConnectFailed, status: 502}
+	const want = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: 14\r\ngrpc-message: 100%25 of %C3%A4%0A\r\n"
+	if got := string(f.appendGRPC(nil, "100% of ä\n")); got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+const grpcCall = "POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTE: trailers\r\nContent-Length: 0\r\n"
+
+func TestACallOfGRPCIsTriedAgainByItsStatus(t *testing.T) {
+	for _, tt := range []struct {
+		name, fields, answer string
+		tries                int
+	}{
+		{"with a key", "Idempotency-Key: 1\r\n", "grpc-status: 14\r\n", 2},
+		{"without", "", "grpc-status: 14\r\n", 1},
+		{"another status", "Idempotency-Key: 1\r\n", "grpc-status: 3\r\n", 1},
+		{"pushed back", "Idempotency-Key: 1\r\n", "grpc-status: 14\r\ngrpc-retry-pushback-ms: -1\r\n", 1},
+		{"after a message", "Idempotency-Key: 1\r\n", "", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			one, two := newOrigin(t), newOrigin(t)
+			r := newRig(t, setup{origins: []string{one.addr, two.addr}, options: func(o *Options) {
+				o.Retry.Attempts, o.Retry.GRPC[metrics.GRPCUnavailable] = 1, true
+				o.Retry.Backoff, o.Retry.BackoffMax = time.Millisecond, time.Millisecond
+			}})
+			c := r.dial()
+			c.say(grpcCall + tt.fields + "\r\n")
+			for try := range tt.tries {
+				o := one
+				if try > 0 {
+					o = two
+				}
+				s := o.accept()
+				s.head()
+				s.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n" + tt.answer + "\r\n")
+			}
+			if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+				t.Errorf("answer %q", head)
+			}
+			if n := int(r.metric("sidecar_http_retries_total", "grpc-status")); n != tt.tries-1 {
+				t.Errorf("%d retries", n)
+			}
+		})
+	}
+}
+
+func TestNobodyToCallIsToldInGRPCsWay(t *testing.T) {
+	r := newRig(t, setup{origins: []string{closedPort(t)}})
+	c := r.dial()
+	c.say(grpcCall + "\r\n")
+	head := c.head()
+	for _, want := range []string{"HTTP/1.1 200 OK\r\n", "\r\ngrpc-status: 14\r\n", "\r\ngrpc-message: sidecar: ", "\r\nSidecar-Error: connect-failed\r\n", "\r\nContent-Length: 0\r\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("answer %q lacks %q", head, want)
+		}
+	}
+	if n := r.metric("sidecar_grpc_responses_total", "14"); n != 1 {
+		t.Errorf("%v calls are counted", n)
+	}
+}
