@@ -19,8 +19,10 @@ const (
 	GRPCUnauthenticated   GRPCCode = 16
 
 	GRPCMissing GRPCCode = 17 // it ended without a status, or with one that is no code
-	grpcCodes            = 18
 )
+
+// grpcCodes is how many there are, those without a name included.
+const grpcCodes = int(GRPCMissing) + 1
 
 // String is the code as a number, which is how gRPC's own tools count it, or "missing".
 func (c GRPCCode) String() string {
