@@ -48,7 +48,9 @@ var quiet = log.New(io.Discard, "", 0)
 type silentRegistry struct {
 	waiting sync.WaitGroup // one for each watch that is awaited
 	paths   sync.Map
-	conns   atomic.Int64
+	conns   atomic.Int64 // that were opened
+	open    atomic.Int64
+	most    atomic.Int64 // that were open at once
 }
 
 func (s *silentRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -68,8 +70,16 @@ func (s *silentRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (s *silentRegistry) serve(t *testing.T, start func(*httptest.Server)) *httptest.Server {
 	server := httptest.NewUnstartedServer(s)
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			s.conns.Add(1)
+			for open := s.open.Add(1); ; {
+				if most := s.most.Load(); open <= most || s.most.CompareAndSwap(most, open) {
+					break
+				}
+			}
+		case http.StateClosed:
+			s.open.Add(-1)
 		}
 	}
 	start(server)

@@ -3,11 +3,14 @@ package consul
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,6 +105,61 @@ func TestSharedConnectionThatIsDeadIsLeftBehind(t *testing.T) {
 		}
 		w.cancel()
 		other.cancel()
+	})
+}
+
+// Until the first connection is there, net/http opens one for each query.
+func TestManyWatchesOverTLSOpenFewConnections(t *testing.T) {
+	const services, allowed = 1000, 200 // by agents, per address
+	var s silentRegistry
+	server := s.serve(t, func(server *httptest.Server) {
+		server.EnableHTTP2 = true
+		server.Config.ErrorLog = quiet // of connections that were not needed after all
+		server.StartTLS()
+	})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.watchAll(t, Options{Address: server.URL, TLS: TLS{CAFile: ca}}, services)
+	t.Logf("%d connections for %d watches, %d at once", s.conns.Load(), services, s.most.Load())
+	if n := s.most.Load(); n > allowed {
+		t.Errorf("%d connections at once", n)
+	}
+}
+
+// What speaks TLS without HTTP/2 is a proxy in front of the agent. Each query takes a connection
+// then, as it does without TLS.
+func TestWatchesTakeTurnsOverTLSWithoutHTTP2(t *testing.T) {
+	const services, connections = 50, 10
+	cert, ca := certificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		o := Options{Address: "https://agent:8501", TLS: TLS{CAFile: ca, ServerName: "example.com"}, Connections: connections}
+		c := newCrowd(t, o, func(r *registry, s *http.Server) error {
+			s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
+			return s.ServeTLS(r, "", "")
+		})
+		watches := c.watchMany(services)
+		if text, want := c.client.Crowded(), "50 services share 10 connections to the agent, so that changes arrive up to 5s late; have it speak HTTP/2, or raise"; !strings.HasPrefix(text, want) {
+			t.Errorf("crowded: %q", text)
+		}
+		pass(2 * briefly)
+		c.counts()
+		pass(time.Minute)
+		asked, most, longest := c.counts()
+		if len(asked) != services || most > connections || longest > round {
+			t.Errorf("%d services, %d queries at once, which wait for up to %v", len(asked), most, longest)
+		}
+		if least := slices.Min(slices.Collect(maps.Values(asked))); least < 10 {
+			t.Errorf("a service was asked for %d times in a minute, want some 12", least)
+		}
+		for _, w := range watches {
+			if u := w.latest(); u.Err != nil {
+				t.Error(u.Err)
+			}
+			w.cancel()
+		}
 	})
 }
 

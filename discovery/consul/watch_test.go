@@ -251,6 +251,23 @@ func TestUnknownServiceIsToldFromAnEmptyOne(t *testing.T) {
 			r.wantQuery(orders, 7) // known once and for all: the catalog is not asked again
 		})
 	})
+	t.Run("others meet no filter", func(t *testing.T) {
+		story(t, Options{Cached: true}, func(t *testing.T, r *registry) {
+			w := r.watch(Query{Service: "orders", Filter: "ID == a"})
+			r.wantQuery(orders, 0).with(5) // from the cache
+			r.wantQuery(orders, 0).with(5)
+			r.wantQuery(catalog, 0).with(5)
+			if u := w.wantIDs(); !u.Unknown {
+				t.Error("not reported as unknown")
+			}
+			r.wantQuery(orders, 5).with(6)
+			r.wantQuery(orders, 0).with(6)
+			r.wantQuery(catalog, 0).reply <- response{status: 200, body: `[{"Node":"n1","ServiceID":"a"}]`}
+			if u := w.wantIDs(); u.Unknown {
+				t.Error("a service of which the filter leaves nothing is reported as unknown")
+			}
+		})
+	})
 }
 
 func TestUnusableInstancesAreLeftOutAndNeverEmptyTheSet(t *testing.T) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,11 +55,16 @@ type ordeal struct {
 	first     *origin
 	second    *origin
 	load      *load
-	instances int // how many were ever registered
-	retired   int // how many of them were taken out again, since the sidecar was started
+	asides    []string // further services, of one instance each
+	instances int      // how many were ever registered
+	retired   int      // how many of them were taken out again, since the sidecar was started
 }
 
 const (
+	// asides is how many further services there are: of the watches of one sidecar one alone looks
+	// at the servers, that of the service which was changed last, and the others have to find out
+	// nevertheless.
+	asides = 2
 	// askers ask once per askEvery each, which keeps every connection busy and the machine idle.
 	askers, askEvery = 8, 10 * time.Millisecond
 	// resumes is how long after the registry is back its changes may take to arrive.
@@ -83,19 +89,43 @@ func stageAt(t *testing.T, dc *consultest.Datacenter, name, config, registry str
 	o := &ordeal{t: t, dc: dc, name: name, tokenFile: filepath.Join(folder(t), "token")}
 	o.token = dc.NewToken(consultest.ReadAll)
 	o.writeToken(o.token)
-	o.config = fmt.Sprintf(`%s
-[consul]
-address = %q
-token_file = %q
-[[service]]
-name = %q
-listen = "127.0.0.1:0"
-`, config, registry, o.tokenFile, name)
+	o.config = fmt.Sprintf("%s\n[consul]\naddress = %q\ntoken_file = %q\n", config, registry, o.tokenFile)
+	for i := range asides {
+		o.asides = append(o.asides, fmt.Sprintf("%s-aside-%d", name, i+1))
+		o.aside(o.asides[i], 1, dc.Client.RegisterMany)
+	}
+	for _, s := range append(o.asides, name) {
+		o.config += fmt.Sprintf("[[service]]\nname = %q\nlisten = \"127.0.0.1:0\"\n", s)
+	}
 	o.first, o.second = o.origin(register), o.origin(register)
 	o.sidecar = serving(t, o.config)
 	o.waitTotal(name, 2)
+	for _, s := range o.asides {
+		o.waitTotal(s, 1)
+	}
 	o.ask()
 	return o
+}
+
+// aside starts the nth instance of a further service and registers it.
+func (o *ordeal) aside(service string, n int, register func(...consultest.Service)) *origin {
+	o.t.Helper()
+	one := serveOrigin(o.t, fmt.Sprintf("%s-%d", service, n))
+	register(consultest.Service{ID: one.name, Name: service, Address: "127.0.0.1", Port: one.port()})
+	return one
+}
+
+// wantAside waits until a second instance of a further service gets traffic.
+func (o *ordeal) wantAside(service string, one *origin, back time.Time) {
+	o.t.Helper()
+	within(o.t, resumes-time.Since(back), one.name+" gets traffic", func() bool {
+		a := get(o.t, o.address(service), "/")
+		if a.status != http.StatusOK {
+			o.t.Errorf("%s: %+v", service, a)
+		}
+		return a.origin() == one.name
+	})
+	o.t.Logf("%s gets traffic %v after the registry is back (required: 5s)", one.name, time.Since(back).Round(time.Millisecond))
 }
 
 // ask lets the clients loose on the sidecar, and returns when both instances are in use.
@@ -173,15 +203,24 @@ func (o *ordeal) wantGone(one *origin) {
 // end sees that changes arrive as before, in both directions, and that no request has failed.
 func (o *ordeal) end(back time.Time) {
 	o.t.Helper()
+	var others []*origin
+	for _, s := range o.asides {
+		others = append(others, o.aside(s, 2, o.dc.Follower().RegisterMany))
+	}
 	one := o.origin(o.dc.Follower().RegisterMany)
 	o.wantTraffic(one, back)
+	for i, s := range o.asides {
+		o.wantAside(s, others[i], back)
+	}
 	o.retired++
 	o.dc.Follower().DeregisterMany(one.name)
 	o.wantGone(one)
 	within(o.t, patience, "the status says that the registry answers", func() bool { return !o.sidecar.service(o.name).Source.Failing })
 	o.load.end(o.t)
-	if n := o.logged("source fails"); n > mostTold {
-		o.t.Errorf("the log says %d times that the source fails", n)
+	for _, s := range append(o.asides, o.name) {
+		if n := o.logged("source fails", fmt.Sprintf(`"service":%q`, s)); n > mostTold {
+			o.t.Errorf("the log says %d times that the source of %s fails", n, s)
+		}
 	}
 	if n := o.logged("instances changed") - o.logged("instances changed", `"retired":0`); n != o.retired {
 		o.t.Errorf("instances have left %d times, and %d were deregistered", n, o.retired)

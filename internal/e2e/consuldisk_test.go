@@ -39,21 +39,30 @@ func restartedInSilence(t *testing.T, dc *consultest.Datacenter) {
 	o.end(back)
 }
 
-// wantKept waits until both instances are on disk.
+// wantKept waits until the instances are on disk, those of the further services too.
 func (o *ordeal) wantKept(dir string) {
 	o.t.Helper()
 	within(o.t, patience, "the instances are on disk", func() bool {
-		return holds(dir, o.first.address) && holds(dir, o.second.address)
+		for _, s := range o.asides {
+			if !holds(dir, s+"-1", fmt.Sprintf(`"service":%q`, s)) {
+				return false
+			}
+		}
+		of := fmt.Sprintf(`"service":%q`, o.name)
+		return holds(dir, o.first.address, of) && holds(dir, o.second.address, of)
 	})
 }
 
-// holds tells whether every file of a folder has a text in it: one that is still being written
-// counts as little as the one that it will replace.
-func holds(dir, text string) bool {
+// holds tells whether every file of a folder has a text in it, or every one of those that have all
+// of others. One that is still being written does not count: whoever is killed does not finish it.
+func holds(dir, text string, of ...string) bool {
 	files, with := 0, 0
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
+		if err == nil && d.Type().IsRegular() && filepath.Ext(path) != ".tmp" {
 			content, _ := os.ReadFile(path)
+			if !hasAll(string(content), of) {
+				return nil
+			}
 			files++
 			if bytes.Contains(content, []byte(text)) {
 				with++
