@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -202,6 +203,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		running.Go(func() { a.run(control) })
 	}
 	running.Go(func() { d.announceReady(control) })
+	d.awaitFixed(ctx)
 	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(d.services)),
 		zap.Int("loops", len(d.group.Loops())), zap.String("admin", d.AdminAddress()))
 	notify(sdnotify.SdNotifyReady)
@@ -239,6 +241,19 @@ func (d *Daemon) AwaitReady(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitFixed returns when the instances are known that nobody has to be asked for: whoever waits
+// until the sidecar runs finds these services.
+func (d *Daemon) awaitFixed(ctx context.Context) {
+	for _, s := range d.services {
+		if slices.Equal(s.config.Discovery.Sources, []string{config.SourceStatic}) {
+			select {
+			case <-s.upstream.Known():
+			case <-ctx.Done():
+			}
+		}
+	}
 }
 
 // announceReady says once that every service's instances are known.

@@ -113,5 +113,5 @@ func TestARedisThatHasForgottenAll(t *testing.T) {
 		redis.do("HSET", "services:orders", o.name, o.address)
 	}
 	f.wantResumed(one[3], time.Now())
-	f.end(1)
+	f.end(2) // the server that is gone, and the loss that is not believed
 }
