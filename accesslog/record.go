@@ -17,6 +17,7 @@ const (
 const (
 	HTTP10 = "HTTP/1.0"
 	HTTP11 = "HTTP/1.1"
+	HTTP2  = "HTTP/2.0"
 )
 
 // What a line shows at the most of what clients send, in bytes.
@@ -34,7 +35,7 @@ type Record struct {
 	Time     time.Time // when the head was complete; zero: now, less Duration
 	Service  string
 	Client   netip.AddrPort
-	Protocol string // HTTP10, HTTP11; empty: no head was understood
+	Protocol string // HTTP10, HTTP11, HTTP2; empty: no head was understood
 
 	Method      []byte
 	Target      []byte // as sent

@@ -214,6 +214,9 @@ func wrong(format string, args ...any) *mistake {
 	return &mistake{message: fmt.Sprintf(format, args...)}
 }
 
+// notYet is the mistake of a key that is known, and has no effect yet.
+func notYet() *mistake { return wrong("is not available in this version") }
+
 // clip cuts a text that is too long for a message.
 func clip(s string) string {
 	const most = 160

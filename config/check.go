@@ -35,7 +35,7 @@ func (f *field) checkText(s string) *mistake {
 		if s == "" || strings.TrimSpace(s) != s {
 			return wrong("%q is empty or has blanks around it", s)
 		}
-	case "filled":
+	case "filled", "key_file":
 		if s == "" || strings.TrimSpace(s) != s {
 			return wrong("%q is empty or has blanks around it", s)
 		}
@@ -137,8 +137,12 @@ func checkInstance(s string) *mistake {
 }
 
 func (f *field) checkRetry(s string) *mistake {
-	const allowed = "allowed are connect, reset, timeout and statuses from 500 to 599"
-	words := []string{RetryConnect, RetryReset, RetryTimeout}
+	words := []string{
+		RetryConnect, RetryReset, RetryRefusedStream, RetryTimeout,
+		RetryCancelled, RetryDeadlineExceeded, RetryInternal, RetryResourceExhausted, RetryUnavailable,
+	}
+	words = slices.DeleteFunc(words, func(word string) bool { return slices.Contains(f.later, word) })
+	allowed := "allowed are " + enumerate(append(slices.Clone(words), "statuses from 500 to 599"))
 	if slices.Contains(words, s) {
 		return nil
 	}

@@ -42,7 +42,7 @@ func (f *field) checkRegistry(s string) *mistake {
 	case "meta":
 		m = checkMeta(s)
 	default:
-		panic("config: no such check: " + f.check) //nolint:forbidigo // only a programmer's mistake leads here
+		m = f.checkTransport(s)
 	}
 	return m
 }

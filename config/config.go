@@ -8,9 +8,10 @@ import "time"
 //	key       the key in the file
 //	default   the value without any other, as it would stand in an environment variable
 //	allowed   the words it may be, separated by |
-//	later     words that are known, but belong to a later version
+//	later     words that are known, but belong to a later version; or "true" when the key does, or the
+//	          table with all its keys: it has its default then, and whoever sets it is told
 //	min, max  the range, both included; a duration is 0s or more when nothing else is said
-//	check     the name of a further check, see check.go, checkhttp.go and checkregistry.go
+//	check     the name of a further check, see check.go, checkhttp.go, checkregistry.go and checktransport.go
 //	fallback  a variable that gives the default, see doc.go
 //	doc       what it is, in one line
 

@@ -60,7 +60,10 @@ func (l *loader) variable(s *scope, part, name, value string) {
 func (l *loader) setVariable(s *scope, into layer, f *field, name, value string) {
 	o := origin{variable: name}
 	v, mistakes := f.parseText(value)
-	if f.kind == kindAddresses && value == "" {
+	switch {
+	case f.awaited:
+		mistakes = one(notYet())
+	case f.kind == kindAddresses && value == "":
 		mistakes = one(wrong("is empty; %s", listenForms))
 	}
 	if len(mistakes) > 0 {
@@ -202,7 +205,7 @@ func (l *loader) nearVariable(name string, onlyFile bool) string {
 			if s.name == "" || s.line == 0 {
 				continue
 			}
-			for _, f := range c.fields.leaves() {
+			for _, f := range c.fields.settable() {
 				candidates = append(candidates, c.prefix+variable(s.name)+"_"+variable(f.path))
 			}
 		}
@@ -210,10 +213,10 @@ func (l *loader) nearVariable(name string, onlyFile bool) string {
 	if onlyFile {
 		return nearestName(name, candidates)
 	}
-	for _, f := range l.schema.root.leaves() {
+	for _, f := range l.schema.root.settable() {
 		candidates = append(candidates, ours+variable(f.path))
 	}
-	for _, f := range l.schema.defaults.leaves() {
+	for _, f := range l.schema.defaults.settable() {
 		candidates = append(candidates, oursDefaults+variable(f.path))
 	}
 	if near := nearestName(name, candidates); near != "" {
@@ -231,7 +234,7 @@ func (l *loader) nearVariable(name string, onlyFile bool) string {
 // ends.
 func (c *collection) nearKey(rest string) string {
 	var keys []string
-	for _, f := range c.fields.leaves() {
+	for _, f := range c.fields.settable() {
 		keys = append(keys, variable(f.path))
 	}
 	for i := range rest {

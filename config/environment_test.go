@@ -196,8 +196,8 @@ SIDECAR_SERVICE_ORDERS_RETRY_ATTEMPTS: there is no service "orders" in the file,
 		{
 			"bad item", orders,
 			[]string{"SIDECAR_SERVICE_ORDERS_RETRY_ON=connect,,rest"},
-			`SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "" is not known; allowed are connect, reset, timeout and statuses from 500 to 599
-SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "rest" is not known; allowed are connect, reset, timeout and statuses from 500 to 599; did you mean "reset"?`,
+			`SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "" is not known; allowed are ` + retryWords + `
+SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "rest" is not known; allowed are ` + retryWords + `; did you mean "reset"?`,
 		},
 		{
 			"empty listen", orders,

@@ -20,6 +20,7 @@ func FuzzParse(f *testing.F) {
 		orders + defaultsOfAll, orders + "protocol='tcp'\nbalancer.policy='ring_hash'\nhealth_check.type='grpc'\n" + defaultsOfAll,
 		registries + announcements, orders + "discovery.sources=['etcd','redis','dns','nacos','kubernetes']\n" + registries,
 		orders + "[service.discovery]\nsource='dns'\ndns={type='a',port=1}\nservice='[::1]'\n[[register]]\nname='a'\nport=1\n[[register]]\nname='b'\nid='a-1'\nport=2",
+		everyTransport, tcpService("a", `"a"`) + tcpService("b", ""), orders + "tls={cert_files=['a'],key_files=['a'],client_auth='required'}",
 		"[register]\nname=1", "register=[{},1]", "[[register]]\nname='\"\\'\nport=1\nmeta=['a==']\ncheck.type='tcp'\n",
 		"[nacos]\naddresses=['https://a:1/?','://','http://[::1']\n[kubernetes]\naddress='http://'\n[redis]\naddress='unix:'\n[dns]\nservers=['::1%']",
 		orders + "[service.fallback]\nstatus=503\nbody='''a\n\t\"\\b'''", orders + "[service.health_check]\ntype='http'\nheaders=['a:b']\nbody='('",
@@ -33,6 +34,13 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		l := complete()
+		if cfg, err := l.load(data, nil); err == nil {
+			text := cfg.redacted(l.schema)
+			if _, err := complete().load([]byte(strings.ReplaceAll(text, hidden, "x")), nil); err != nil {
+				t.Fatalf("with every key, as written:\n%v\n%s", err, text)
+			}
+		}
 		cfg, err := Parse("config.toml", data, nil)
 		if err == nil {
 			if _, err := Parse("redacted", []byte(strings.ReplaceAll(cfg.Redacted(), hidden, "x")), nil); err != nil {

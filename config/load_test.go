@@ -40,6 +40,8 @@ func TestTwoLinesAreEnough(t *testing.T) {
 			Listen:   []Address{{"tcp", "127.0.0.1:7001"}},
 			Protocol: ProtocolHTTP,
 			OnDown:   OnDownKeep,
+
+			UpstreamProtocol: UpstreamAuto, SendProxy: SendProxyOff,
 			Discovery: Discovery{
 				Source: SourceConsul, Sources: []string{SourceConsul}, Combine: CombinePrefer, Service: "orders", Warning: true,
 				ConfirmLoss: 0.5, ConfirmAfter: 2 * time.Second, FailoverBelow: 1, DNS: DNSQuery{Type: DNSTypeSRV},
@@ -52,7 +54,7 @@ func TestTwoLinesAreEnough(t *testing.T) {
 			},
 			Limit: Limit{AdaptiveMin: 5, AdaptiveMax: 1000},
 			Retry: Retry{
-				Attempts: 2, On: []string{"connect", "reset", "timeout", "502", "503", "504"}, Stalled: time.Second,
+				Attempts: 2, On: []string{"connect", "reset", "refused-stream", "timeout", "502", "503", "504"}, Stalled: time.Second,
 				Backoff: 25 * time.Millisecond, BackoffMax: 250 * time.Millisecond, RetryAfterMax: time.Second, Budget: 0.2, BudgetMin: 10,
 			},
 			Hedge:   Hedge{Percentile: 0.95, MinDelay: time.Millisecond, Budget: 0.05},
@@ -66,6 +68,9 @@ func TestTwoLinesAreEnough(t *testing.T) {
 				XForwardedFor: ForwardedAppend, XForwardedProto: true, XForwardedHost: true, Via: "sidecar",
 				MaxHead: 65536, MaxFields: 256, MaxTarget: 16384, HeadTimeout: 10 * time.Second, ClientIdle: 75 * time.Second, Pool: 1024,
 			},
+			HTTP2:       HTTP2{MaxStreams: 256, HeaderList: 65536, Window: 256 << 10, ConnectionWindow: 1 << 20, Ping: 15 * time.Second},
+			TLS:         TLS{ClientAuth: ClientAuthOff, MinVersion: TLS12},
+			UpstreamTLS: UpstreamTLS{MinVersion: TLS12},
 		}},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -7,13 +7,17 @@ import (
 	"time"
 )
 
-// Redacted returns the configuration as TOML, every key with the value that holds, and secrets
-// hidden. Without secrets it can be loaded again and is then equal to c.
-func (c *Config) Redacted() string {
+// Redacted returns the configuration as TOML, every key that may be set with the value that holds,
+// and secrets hidden. Without secrets it can be loaded again and is then equal to c.
+func (c *Config) Redacted() string { return c.redacted(newSchema()) }
+
+func (c *Config) redacted(s *schema) string {
 	var b strings.Builder
-	s := newSchema()
 	v := reflect.ValueOf(c).Elem()
 	for _, f := range s.root.fields {
+		if f.awaited {
+			continue
+		}
 		if f.kind == kindTables {
 			items := v.FieldByIndex(f.index)
 			for i := range items.Len() {
@@ -31,13 +35,13 @@ func (c *Config) Redacted() string {
 // writeTable writes the keys of a table, a blank line, and then the tables in it.
 func writeTable(b *strings.Builder, f *field, v reflect.Value, prefix string) {
 	for _, c := range f.fields {
-		if c.kind != kindTable {
+		if c.kind != kindTable && !c.awaited {
 			fmt.Fprintf(b, "%s = %s\n", c.key, literal(v.FieldByIndex(c.index)))
 		}
 	}
 	b.WriteByte('\n')
 	for _, c := range f.fields {
-		if c.kind == kindTable {
+		if c.kind == kindTable && !c.awaited {
 			fmt.Fprintf(b, "[%s%s]\n", prefix, c.path)
 			writeTable(b, c, v.FieldByIndex(c.index), prefix)
 		}

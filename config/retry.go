@@ -5,8 +5,8 @@ import "time"
 // Retry says what is tried again.
 type Retry struct {
 	Attempts int `key:"attempts" default:"2" min:"0" max:"20" doc:"tries after the first"`
-	// On holds "connect", "reset", "timeout" and three-digit statuses.
-	On      []string      `key:"on" default:"connect,reset,timeout,502,503,504" check:"retry" later:"refused-stream|unavailable|resource-exhausted|deadline-exceeded|internal|aborted|unknown" doc:"timeout: per_try ran out; any of 500 to 599"`
+	// On holds RetryConnect and the words after it, and three-digit statuses.
+	On      []string      `key:"on" default:"connect,reset,refused-stream,timeout,502,503,504" check:"retry" doc:"refused-stream: an HTTP/2 endpoint did not begin; timeout: per_try ran out; any of 500 to 599"`
 	PerTry  time.Duration `key:"per_try" default:"0s" doc:"how long one try may wait for the response head; 0s: as long as the request"`
 	Stalled time.Duration `key:"stalled" default:"1s" doc:"a second copy goes elsewhere when the endpoint has sent nothing to anyone for this long, and the others were not silent too; 0s: off"`
 	// Backoff is at most BackoffMax: of the two a default gives way to what was set.

@@ -27,43 +27,57 @@ func (l *loader) nameRules(c *collection) {
 type socket struct {
 	address Address
 	scope   *scope
-	owner   string // as messages about another socket call it
+	service *Service // nil for admin.listen
+	unclear bool     // what tells the service's connections apart was wrong
+	owner   string   // as messages about another socket call it
 	path    string
 	origin  origin
 }
 
-// listenRules checks that no two sockets have one address. Of two it reports the one that was
-// set later.
+// listenRules checks that no two sockets have one address, unless names tell their connections
+// apart. Of two it reports the one that was set later.
 func (l *loader) listenRules(cfg *Config, root layers) {
 	var sockets []socket
-	for i, svc := range cfg.Services {
+	for i := range cfg.Services {
 		s := l.services.scopes[i]
+		ls := layers{l.defaults.file, l.defaults.env, s.file, s.env}
 		owner := fmt.Sprintf("service %q", s.name)
 		if s.name == "" {
 			owner = "another service"
 		}
-		o := layers{s.file, s.env}.origin("listen")
-		for _, a := range svc.Listen {
-			sockets = append(sockets, socket{a, s, owner, "listen", o})
+		o := ls.origin("listen")
+		for _, a := range cfg.Services[i].Listen {
+			sockets = append(sockets, socket{a, s, &cfg.Services[i], ls.bad("sni"), owner, "listen", o})
 		}
 	}
 	if a := cfg.Admin.Listen; !a.IsZero() && !root.bad("admin.listen") {
-		sockets = append(sockets, socket{a, &l.root, "admin.listen", "admin.listen", root.origin("admin.listen")})
+		sockets = append(sockets, socket{a, &l.root, nil, false, "admin.listen", "admin.listen", root.origin("admin.listen")})
 	}
 	slices.SortStableFunc(sockets, func(a, b socket) int {
 		return cmp.Or(cmp.Compare(a.origin.variable, b.origin.variable), cmp.Compare(a.origin.line, b.origin.line))
 	})
-	for i, s := range sockets {
-		j := slices.IndexFunc(sockets[:i], func(o socket) bool { return overlap(s.address, o.address) })
-		if j < 0 {
-			continue
+	for i := range sockets {
+		s := &sockets[i]
+		for j := range sockets[:i] {
+			if m := s.conflict(&sockets[j]); m != nil {
+				l.report(s.scope, s.origin, s.path, m)
+				break
+			}
 		}
-		other := sockets[j]
-		by := fmt.Sprintf("%s (%s)", other.owner, other.origin)
-		m := wrong("%s is taken by %s", s.address.String(), by)
-		if other.address != s.address {
-			m = wrong("%s overlaps %s of %s", s.address.String(), other.address.String(), by)
-		}
-		l.report(s.scope, s.origin, s.path, m)
 	}
+}
+
+// conflict says why two sockets cannot be, or nil.
+func (s *socket) conflict(o *socket) *mistake {
+	if !overlap(s.address, o.address) {
+		return nil
+	}
+	if ok, m := s.sharing(o); ok || m != nil {
+		return m
+	}
+	by := fmt.Sprintf("%s (%s)", o.owner, o.origin)
+	if o.address != s.address {
+		return wrong("%s overlaps %s of %s", s.address.String(), o.address.String(), by)
+	}
+	return wrong("%s is taken by %s", s.address.String(), by)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +49,7 @@ type field struct {
 	required bool     // there is no default
 	allowed  []string // the words it may be; nil: any
 	later    []string // words that a later version will take
+	awaited  bool     // a later version will take the key at all
 	min, max string   // as text; empty: no bound
 	check    string   // name of a further check
 	fallback string   // variable that gives the default
@@ -99,7 +101,6 @@ func fieldsOf(t reflect.Type, prefix string) []*field {
 			index:    []int{i},
 			standard: tag.Get("default"),
 			allowed:  words(tag.Get("allowed")),
-			later:    words(tag.Get("later")),
 			min:      tag.Get("min"),
 			max:      tag.Get("max"),
 			check:    tag.Get("check"),
@@ -109,6 +110,9 @@ func fieldsOf(t reflect.Type, prefix string) []*field {
 		_, optional := tag.Lookup("default")
 		f.required = !optional
 		f.path = prefix + f.key
+		if f.awaited = tag.Get("later") == "true"; !f.awaited {
+			f.later = words(tag.Get("later"))
+		}
 		k, leaf := kinds[sf.Type]
 		switch {
 		case leaf:
@@ -116,6 +120,9 @@ func fieldsOf(t reflect.Type, prefix string) []*field {
 		case sf.Type.Kind() == reflect.Struct:
 			f.kind = kindTable
 			f.fields = fieldsOf(sf.Type, f.path+".")
+			for _, leaf := range f.leaves() {
+				leaf.awaited = leaf.awaited || f.awaited
+			}
 		case sf.Type.Kind() == reflect.Slice && sf.Type.Elem().Kind() == reflect.Struct:
 			f.kind = kindTables
 			f.fields = fieldsOf(sf.Type.Elem(), "")
@@ -144,11 +151,13 @@ func (f *field) child(key string) *field {
 	return nil
 }
 
-// keys lists the keys of a table.
+// keys lists the keys of a table that may be set.
 func (f *field) keys() []string {
-	keys := make([]string, len(f.fields))
-	for i, c := range f.fields {
-		keys[i] = c.key
+	var keys []string
+	for _, c := range f.fields {
+		if !c.awaited {
+			keys = append(keys, c.key)
+		}
 	}
 	return keys
 }
@@ -167,6 +176,11 @@ func (f *field) leaves() []*field {
 		}
 	}
 	return leaves
+}
+
+// settable lists the leaves that may be set.
+func (f *field) settable() []*field {
+	return slices.DeleteFunc(f.leaves(), func(leaf *field) bool { return leaf.awaited })
 }
 
 // list tells whether f holds several values.

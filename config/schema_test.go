@@ -31,6 +31,9 @@ func TestEveryKeyIsCompletelyDescribed(t *testing.T) {
 		if _, mistakes := f.parseText(f.standard); len(mistakes) > 0 {
 			t.Errorf("%s: default: %s", f.path, mistakes[0].message)
 		}
+		if f.awaited && len(f.later) > 0 {
+			t.Errorf("%s: the key as well as words of it are yet to come", f.path)
+		}
 		for _, word := range f.later {
 			if slices.Contains(f.allowed, word) {
 				t.Errorf("%s: %q is allowed and yet to come", f.path, word)
@@ -64,18 +67,23 @@ func TestWordsHaveConstants(t *testing.T) {
 	sources := []string{SourceConsul, SourceStatic, SourceDNS, SourceFile, SourceEtcd, SourceRedis, SourceNacos, SourceKubernetes}
 	leaves := slices.Concat(s.root.leaves(), s.service.leaves(), s.register.leaves())
 	for path, words := range map[string][]string{
-		"protocol":             {ProtocolHTTP, ProtocolTCP},
-		"on_down":              {OnDownKeep, OnDownClose},
-		"discovery.source":     sources,
-		"discovery.sources":    sources,
-		"discovery.combine":    {CombinePrefer, CombineMerge},
-		"discovery.dns.type":   {DNSTypeA, DNSTypeSRV},
-		"nacos.version":        {NacosAuto, NacosV1, NacosV2, NacosV3},
-		"registry":             {RegistryConsul, RegistryEtcd},
-		"balancer.policy":      {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom, PolicyRingHash},
-		"health_check.type":    {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
-		"check.type":           {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
-		"http.x_forwarded_for": {ForwardedAppend, ForwardedSet, ForwardedOff},
+		"protocol":                 {ProtocolHTTP, ProtocolTCP},
+		"upstream_protocol":        {UpstreamAuto, UpstreamHTTP1, UpstreamH2C},
+		"send_proxy":               {SendProxyOff, SendProxyV1, SendProxyV2},
+		"tls.client_auth":          {ClientAuthOff, ClientAuthOptional, ClientAuthRequired},
+		"tls.min_version":          {TLS12, TLS13},
+		"on_down":                  {OnDownKeep, OnDownClose},
+		"discovery.source":         sources,
+		"discovery.sources":        sources,
+		"discovery.combine":        {CombinePrefer, CombineMerge},
+		"discovery.dns.type":       {DNSTypeA, DNSTypeSRV},
+		"nacos.version":            {NacosAuto, NacosV1, NacosV2, NacosV3},
+		"registry":                 {RegistryConsul, RegistryEtcd},
+		"balancer.policy":          {PolicyP2C, PolicyLeastConn, PolicyRoundRobin, PolicyRandom, PolicyRingHash},
+		"health_check.type":        {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
+		"check.type":               {CheckNone, CheckTCP, CheckHTTP, CheckGRPC},
+		"upstream_tls.min_version": {TLS12, TLS13},
+		"http.x_forwarded_for":     {ForwardedAppend, ForwardedSet, ForwardedOff},
 	} {
 		i := slices.IndexFunc(leaves, func(f *field) bool { return f.path == path })
 		if i < 0 || !slices.Equal(leaves[i].allowed, words) {

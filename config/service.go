@@ -8,7 +8,17 @@ type Service struct {
 	// Listen has at least one address.
 	Listen   []Address `key:"listen" doc:"ip:port or unix:/path, or a list of these; port 0: the system chooses"`
 	Protocol string    `key:"protocol" default:"http" allowed:"http|tcp" doc:"http balances each request, tcp each connection"`
-	OnDown   string    `key:"on_down" default:"keep" allowed:"keep|close" doc:"tcp sessions and tunnels of an endpoint that left or is down"`
+	// UpstreamProtocol is UpstreamAuto for protocol tcp.
+	UpstreamProtocol string `key:"upstream_protocol" default:"auto" allowed:"auto|http1|h2c" doc:"what endpoints are spoken to in; auto: gRPC in HTTP/2, everything else in HTTP/1.1; h2c: HTTP/2, with or without TLS"`
+	OnDown           string `key:"on_down" default:"keep" allowed:"keep|close" doc:"tcp sessions and tunnels of an endpoint that left or is down"`
+
+	// AcceptProxyFrom holds networks, each as netip.ParsePrefix reads it.
+	AcceptProxyFrom []string `key:"accept_proxy_from" default:"" check:"network" later:"true" doc:"networks whose clients must begin with a PROXY header (version 1 or 2), such as [\"10.0.0.0/8\"]; from others none is taken"`
+	// SendProxy is SendProxyOff for protocol http.
+	SendProxy string `key:"send_proxy" default:"off" allowed:"off|v1|v2" later:"true" doc:"for protocol tcp: tell endpoints who the client is by a PROXY header"`
+	// SNI is in small letters, and empty for protocol http and where TLS ends here. Services that
+	// share an address differ in it, and one of them at most has none.
+	SNI []string `key:"sni" default:"" check:"server_name" later:"true" doc:"for protocol tcp: only TLS clients that ask for one of these names, such as [\"*.orders.example\"]; services may share an address then"`
 
 	Discovery   Discovery   `key:"discovery" doc:"Where the instances come from."`
 	Balancer    Balancer    `key:"balancer" doc:"How an endpoint is chosen."`
@@ -20,6 +30,9 @@ type Service struct {
 	HealthCheck HealthCheck `key:"health_check" doc:"The sidecar's own probes of each endpoint."`
 	Fallback    Fallback    `key:"fallback" doc:"What serves when no endpoint is usable."`
 	HTTP        HTTP        `key:"http" doc:"What is particular to protocol http."`
+	HTTP2       HTTP2       `key:"http2" doc:"Bounds of HTTP/2; for protocol http."`
+	TLS         TLS         `key:"tls" later:"true" doc:"TLS with clients, on listen."`
+	UpstreamTLS UpstreamTLS `key:"upstream_tls" later:"true" doc:"TLS with endpoints."`
 }
 
 // Fallback is what serves when no endpoint is usable: the instances, and a fixed response where

@@ -29,6 +29,7 @@ func (l *loader) serviceRules(cfg *Config, svc *Service, s *scope, ls layers) {
 	r.probe("health_check.")
 	r.onlyWith("health_check.type", []string{CheckTCP, CheckHTTP, CheckGRPC}, "health_check.keep_dropped")
 	r.fallback()
+	r.transport()
 }
 
 func (r *serviceRuling) balancer() {

@@ -91,6 +91,11 @@ func (w *walk) key(f *field, n, c *node, value any, prefix string) {
 	case clashes(n, c):
 		// The same key stands there in another case, which is reported as unknown; viper
 		// cannot tell the two apart.
+	case child.awaited:
+		w.report(w.scope, o, path, notYet())
+		if child.kind != kindTable {
+			w.scope.file[child.path] = setting{origin: o}
+		}
 	case child.kind == kindTable:
 		if c.kind != nodeTable {
 			w.shape(c, path, fmt.Sprintf("a table, [%s]", w.header(child)))
@@ -172,7 +177,7 @@ func (w *walk) suggest(f *field, key string) string {
 	if s := nearest(key, keys); s != "" {
 		return s
 	}
-	for _, leaf := range w.scope.fields.leaves() {
+	for _, leaf := range w.scope.fields.settable() {
 		if leaf.key == key {
 			return leaf.path
 		}

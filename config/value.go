@@ -73,7 +73,7 @@ func (f *field) parseList(items []any) (any, []itemMistake) {
 	var addresses []Address
 	for i, raw := range items {
 		v, m := f.parse(raw)
-		if m == nil && slices.Contains(seen, f.identity(raw)) {
+		if m == nil && f.check != "key_file" && slices.Contains(seen, f.identity(raw)) {
 			m = wrong("%q is listed twice", f.identity(raw))
 		}
 		if m != nil {
@@ -98,8 +98,8 @@ func (f *field) parseList(items []any) (any, []itemMistake) {
 	}
 }
 
-// identity is what may be in a list only once: of an instance, its address, and of key=value, the
-// key.
+// identity is what may be in a list only once: of an instance, its address, of key=value, the key,
+// and of a name that a TLS client asks for, its small letters.
 func (f *field) identity(item any) string {
 	s, _ := item.(string)
 	switch f.check {
@@ -107,6 +107,8 @@ func (f *field) identity(item any) string {
 		s, _, _ = strings.Cut(strings.TrimSpace(s), " ")
 	case "meta":
 		s, _, _ = strings.Cut(s, "=")
+	case "server_name":
+		s = strings.ToLower(s)
 	}
 	return s
 }

@@ -5,6 +5,21 @@ const (
 	ProtocolHTTP = "http"
 	ProtocolTCP  = "tcp"
 
+	UpstreamAuto  = "auto" // gRPC by HTTP/2, everything else by HTTP/1.1
+	UpstreamHTTP1 = "http1"
+	UpstreamH2C   = "h2c" // HTTP/2 with prior knowledge; h2 where there is TLS
+
+	SendProxyOff = "off"
+	SendProxyV1  = "v1"
+	SendProxyV2  = "v2"
+
+	ClientAuthOff      = "off"
+	ClientAuthOptional = "optional"
+	ClientAuthRequired = "required"
+
+	TLS12 = "1.2"
+	TLS13 = "1.3"
+
 	OnDownKeep  = "keep"
 	OnDownClose = "close"
 
@@ -51,7 +66,15 @@ const (
 	ForwardedSet    = "set"
 	ForwardedOff    = "off"
 
-	RetryConnect = "connect"
-	RetryReset   = "reset"
-	RetryTimeout = "timeout"
+	RetryConnect       = "connect"
+	RetryReset         = "reset"
+	RetryRefusedStream = "refused-stream"
+	RetryTimeout       = "timeout"
+
+	// What gRPC calls the end of a call (its status codes).
+	RetryCancelled         = "cancelled"
+	RetryDeadlineExceeded  = "deadline-exceeded"
+	RetryInternal          = "internal"
+	RetryResourceExhausted = "resource-exhausted"
+	RetryUnavailable       = "unavailable"
 )

@@ -4,11 +4,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sidecar/balancer"
 	"sidecar/config"
+	"sidecar/metrics"
 	"sidecar/proxy/http"
 	"sidecar/proxy/http/h1"
+	"sidecar/proxy/http/h2"
 )
 
 func (d *Daemon) newHTTP(s *service) *http.Proxy {
@@ -29,7 +32,30 @@ func (d *Daemon) newHTTP(s *service) *http.Proxy {
 		HeadTimeout: c.HTTP.HeadTimeout, ClientIdle: c.HTTP.ClientIdle,
 		ConnectTimeout: c.Timeout.Connect, RequestTimeout: c.Timeout.Request,
 		UpstreamIdle: c.Timeout.UpstreamIdle, StreamIdle: c.Timeout.Idle, PoolPerEndpoint: poolSize(c),
+		Upstream: upstreamProtocol(c.UpstreamProtocol),
+		HTTP2: h2.Options{
+			MaxStreams: uint32(c.HTTP2.MaxStreams), HeaderList: c.HTTP2.HeaderList,
+			Window: c.HTTP2.Window, ConnWindow: c.HTTP2.ConnectionWindow, Ping: ping(c.HTTP2.Ping), Idle: c.HTTP.ClientIdle,
+		},
 	})
+}
+
+// ping turns the configuration's "0s: never" into a time that never comes.
+func ping(d time.Duration) time.Duration {
+	if d == 0 {
+		return 365 * 24 * time.Hour
+	}
+	return d
+}
+
+func upstreamProtocol(word string) http.Upstream {
+	switch word {
+	case config.UpstreamHTTP1:
+		return http.UpstreamHTTP1
+	case config.UpstreamH2C:
+		return http.UpstreamH2C
+	}
+	return http.UpstreamAuto
 }
 
 // poolSize is 0 also where unused connections are not to be kept for any time.
@@ -63,6 +89,18 @@ func retry(c *config.Retry) http.Retry {
 			r.Reset = true
 		case config.RetryTimeout:
 			r.Timeout = true
+		case config.RetryRefusedStream:
+			r.Refused = true
+		case config.RetryCancelled:
+			r.GRPC[metrics.GRPCCancelled] = true
+		case config.RetryDeadlineExceeded:
+			r.GRPC[metrics.GRPCDeadlineExceeded] = true
+		case config.RetryInternal:
+			r.GRPC[metrics.GRPCInternal] = true
+		case config.RetryResourceExhausted:
+			r.GRPC[metrics.GRPCResourceExhausted] = true
+		case config.RetryUnavailable:
+			r.GRPC[metrics.GRPCUnavailable] = true
 		default:
 			if status, err := strconv.Atoi(on); err == nil && status >= 500 && status <= 599 {
 				r.Status[status-500] = true

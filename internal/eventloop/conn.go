@@ -210,6 +210,8 @@ func (c *Conn) close(reset bool) {
 	l.counts.conns.Add(-1)
 	if c.waiter != nil {
 		c.waiter.Wake()
+	} else if c.layer != nil {
+		l.shed = append(l.shed, c)
 	}
 }
 

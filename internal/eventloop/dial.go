@@ -141,7 +141,11 @@ func (c *Conn) established() (bool, error) {
 	case c.err != nil:
 		return false, c.err
 	case c.layer != nil:
-		return c.layer.Established()
+		made, err := c.layer.Established()
+		if !made && err == nil && c.ready&writeLate != 0 {
+			err = os.ErrDeadlineExceeded
+		}
+		return made, err
 	case c.ready&Broken != 0:
 		if err := c.connectError(); err != nil {
 			return false, err

@@ -4,8 +4,10 @@ package eventloop
 // one: what TLS makes of it, or one of the streams of an HTTP/2 connection. It is touched on
 // its loop only.
 //
-// TryRead and TryWrite are those of Conn: io.EOF is the peer's end, and after ErrWouldBlock the
-// layer calls Conn.Signal as soon as they may go on. They never park the task that calls them.
+// TryRead and TryWrite are those of Conn: io.EOF is the peer's end, and after ErrWouldBlock, or
+// a write that took only a part, the layer calls Conn.Signal as soon as they may go on.
+// ErrWouldBlock may come with bytes: these, and no more for now. They never park the task that
+// calls them.
 type Layer interface {
 	TryRead(b []byte) (int, error)
 	TryWrite(b []byte) (int, error)
@@ -18,16 +20,28 @@ type Layer interface {
 	Close(reset bool)
 }
 
+// keepLayered is how many closed connections with a layer a loop keeps for the next ones: each
+// request of HTTP/2 takes two.
+const keepLayered = 1024
+
 // layerFd is the descriptor of connections that have none: it only says that they are open.
 const layerFd = 1<<31 - 1
 
 // Layered returns a connection whose bytes a layer carries, on the loop of the connection that
 // it lies on and with that one's addresses. It can be written to, and read from when the layer
-// has said so by Signal. For tasks it is a connection like any other, but for splice(2), which
+// has said so by Signal. Once it is closed nobody may use it any more behind the end of the turn:
+// the next call may return it again. For tasks it is a connection like any other, but for splice(2), which
 // needs a socket: Splices tells.
 func Layered(layer Layer, under *Conn) *Conn {
 	l := under.loop
-	c := &Conn{loop: l, fd: layerFd, peer: under.peer, ready: Writable, layer: layer, under: under}
+	var c *Conn
+	if n := len(l.unlayered); n > 0 {
+		c = l.unlayered[n-1]
+		l.unlayered = l.unlayered[:n-1]
+	} else {
+		c = new(Conn)
+	}
+	*c = Conn{loop: l, fd: layerFd, peer: under.peer, ready: Writable, layer: layer, under: under}
 	c.timer.owner = c
 	c.id, _ = l.use(slot{conn: c})
 	l.counts.conns.Add(1)
@@ -36,6 +50,9 @@ func Layered(layer Layer, under *Conn) *Conn {
 
 // Under returns the connection that this one lies on, or nil for a socket.
 func (c *Conn) Under() *Conn { return c.under }
+
+// Layer returns what carries the connection's bytes, or nil for a socket.
+func (c *Conn) Layer() Layer { return c.layer }
 
 // Splices tells whether the connection is a socket, which a Pipe can be filled from and drained
 // to.
@@ -49,11 +66,19 @@ func (c *Conn) Signal(now Events) {
 		return
 	}
 	c.ready |= now & (Readable | Writable | HalfClosed | Broken)
-	if c.idle != nil {
+	if c.idle != nil || c.watcher != nil {
 		c.loop.shielded(c.notify)
 		return
 	}
 	c.notify()
+}
+
+// Retract takes back what has been signalled, for a layer that cannot go on with it just now:
+// a connection whose way to the peer is still being made begins without Writable.
+func (c *Conn) Retract(now Events) {
+	if c.layer != nil {
+		c.ready &^= now & (Readable | Writable)
+	}
 }
 
 // A Watcher is told what happens to a connection that has neither a task nor an IdleHandler,
@@ -74,6 +99,9 @@ func (c *Conn) layerRead(b []byte) (int, error) {
 	n, err := c.layer.TryRead(b)
 	if err == ErrWouldBlock {
 		c.ready &^= Readable
+		if n > 0 {
+			err = nil
+		}
 	}
 	c.spend(n)
 	return n, err
@@ -131,4 +159,12 @@ func (l *Loop) flush() {
 		f.Flush()
 	}
 	l.flushers, l.flushed = l.flushers[:0], 0
+	// Until now somebody may still have looked at them.
+	for i, c := range l.shed {
+		if len(l.unlayered) < keepLayered {
+			l.unlayered = append(l.unlayered, c)
+		}
+		l.shed[i] = nil
+	}
+	l.shed = l.shed[:0]
 }

@@ -48,6 +48,9 @@ type Loop struct {
 	flushers []Flusher // for the end of this turn
 	flushed  int       // the next of them
 
+	unlayered []*Conn // closed ones that had a layer, for the next
+	shed      []*Conn // … that were closed in this turn
+
 	posts   []func() // taken from inbox, being run
 	posted  int      // the next of them
 	closing bool

@@ -56,6 +56,7 @@ type Task struct {
 	share  int    // what it may still move in this turn
 	state  taskState
 	late   bool // the time of Wait or Sleep is over
+	broken bool // Wait is to return: see Interrupt
 	timer  timer
 }
 
@@ -288,7 +289,7 @@ func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 	for i := range in {
 		in[i].Conn.await(t, in[i].Events)
 	}
-	t.late = false
+	t.late, t.broken = false, false
 	if timeout >= 0 {
 		l.wheel.stop(&t.timer)
 		l.wheel.set(&t.timer, l.after(timeout))
@@ -300,7 +301,7 @@ func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 			err = ErrClosed
 			break
 		}
-		if ready(in) {
+		if t.broken || ready(in) {
 			break
 		}
 		if t.late {
@@ -315,6 +316,13 @@ func (t *Task) Wait(timeout time.Duration, in ...Interest) error {
 		l.wheel.stop(&t.timer)
 	}
 	return err
+}
+
+// Interrupt has the Wait that the task is in return nil, for a reason that the two who wait and
+// interrupt know of. It is for others on the loop. A task that is not in Wait is only woken.
+func (t *Task) Interrupt() {
+	t.broken = true
+	t.Wake()
 }
 
 func ready(in []Interest) bool {

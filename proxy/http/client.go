@@ -2,6 +2,7 @@ package http
 
 import (
 	"sidecar/internal/eventloop"
+	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
 
@@ -12,7 +13,10 @@ type client struct {
 	conn       *eventloop.Conn
 	next, prev *client
 	tunnel     *upstream.Endpoint // what it is connected with for good, or nil
+	h2         *h2.Server         // if it speaks HTTP/2; the streams are clients of their own
 	busy       bool               // a task serves it
+	stream     bool               // it is a stream of HTTP/2
+	known      bool               // … or is known to speak HTTP/1.1
 }
 
 // await leaves the connection idle until there is something to read.
@@ -39,11 +43,22 @@ func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 // Run serves requests until nothing more is there to be read.
 func (c *client) Run(t *eventloop.Task) {
 	defer c.leave()
+	if first, yes := c.serve(t); yes {
+		c.multiplex(t, first)
+	}
+}
+
+// serve serves requests of HTTP/1.1. It tells instead what has come if that begins HTTP/2.
+func (c *client) serve(t *eventloop.Task) (first []byte, yes bool) {
 	x := c.shard.exchange()
 	defer x.end()
 	x.begin(c, t)
 	for {
 		if !x.blank() {
+			if !c.known && !c.stream && x.prefaced() {
+				first, yes = append(first, x.in[x.r:x.w]...), true
+				break
+			}
 			if !x.serve() {
 				break
 			}
@@ -55,6 +70,34 @@ func (c *client) Run(t *eventloop.Task) {
 		}
 	}
 	x.sound = true // nothing has panicked
+	return first, yes
+}
+
+// prefaced tells whether the client begins with HTTP/2's preface, and reads on while it may.
+func (x *exchange) prefaced() bool {
+	for {
+		yes, more := h2.Preface(x.in[x.r:x.w])
+		if yes || !more {
+			x.client.known = !yes
+			return yes
+		}
+		x.conn.SetReadTimeout(x.shard.proxy.HeadTimeout)
+		n, err := x.conn.Read(x.in[x.w:])
+		if err != nil {
+			return false // serve finds it again, and what to say
+		}
+		x.w += n
+	}
+}
+
+// multiplex serves a connection of HTTP/2 to its end.
+func (c *client) multiplex(t *eventloop.Task, first []byte) {
+	c.conn.SetReadTimeout(0)
+	c.h2 = h2.NewServer(c.conn, &c.shard.proxy.HTTP2, c.shard.acceptStream)
+	if c.shard.draining {
+		c.h2.Drain()
+	}
+	_ = c.h2.Serve(t, first) // how it has ended is in the counters
 }
 
 // leave closes the connection unless it is idle again.

@@ -174,7 +174,7 @@ func (x *exchange) serve() bool {
 		x.in, x.r, x.w = x.out.buf, x.out.next, x.out.end
 	}
 	x.bound(0, 0)
-	if x.last && x.begun && !x.tunneled() {
+	if x.last && x.begun && !x.tunneled() && !x.client.stream {
 		x.linger()
 	}
 	return !x.last
@@ -241,7 +241,8 @@ func (x *exchange) grow(b []byte, used int) []byte {
 func (x *exchange) forward() {
 	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
 	x.out.limit = x.shard.proxy.MaxBody
-	if x.idempotent() && x.req.Body.Kind != h1.NoBody {
+	x.grpc = isGRPC(&x.req)
+	if (x.idempotent() || x.multiplexed()) && x.req.Body.Kind != h1.NoBody {
 		x.out.keep = x.first + keepBody
 	}
 	if f := x.refuse(); f != nil {
@@ -253,7 +254,6 @@ func (x *exchange) forward() {
 	if p.hedges != nil {
 		p.hedges.DepositAt(x.shard.now())
 	}
-	x.grpc = isGRPC(&x.req)
 	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
 	x.takeDeadline()
 	x.reqHead = x.appendRequest(x.reqHead[:0])
@@ -331,6 +331,7 @@ func (x *exchange) relay() *failure {
 
 // finish keeps the endpoint's connection if nothing is left on it of this exchange.
 func (x *exchange) finish() {
+	x.settle()
 	clean := x.resp.KeepAlive && x.out.err == nil && x.out.body.Done() && !x.out.pending() &&
 		x.back.next == x.back.end && x.resp.Body.Kind != h1.UntilClose
 	if clean {

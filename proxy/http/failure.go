@@ -15,6 +15,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
+	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
 
@@ -48,7 +49,7 @@ func (f *failure) result() upstream.Result {
 // outcome is what the endpoint is judged by.
 func (f *failure) outcome() upstream.Outcome {
 	switch {
-	case f.stale:
+	case f.stale, f.retry == metrics.RetryRefused:
 		return upstream.Canceled
 	case f.retry == metrics.Retry502, f.retry == metrics.Retry503, f.retry == metrics.Retry504, f.retry == metrics.Retry5xx:
 		return upstream.ServerError
@@ -94,6 +95,8 @@ func local(err error) bool {
 func upstreamFailure(err error) *failure {
 	var bad *h1.Error
 	switch {
+	case errors.Is(err, h2.ErrUnprocessed):
+		return refusedFailure(err)
 	case errors.As(err, &bad):
 		return &failure{cause: metrics.CauseBadResponse, status: http.StatusBadGateway, text: "the endpoint's answer is not HTTP", err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):

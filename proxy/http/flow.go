@@ -194,7 +194,7 @@ func (f *flow) read() (state, bool) {
 // large reports whether what comes next is worth a pipe. Of a stream without a length only
 // its pace tells.
 func (f *flow) large() bool {
-	if f.encode || f.body.Decode {
+	if f.encode || f.body.Decode || !f.from.Splices() || !f.to.Splices() {
 		return false
 	}
 	if f.spliced && f.body.Kind != h1.UntilClose && f.body.Remaining() >= smallFill {

@@ -89,6 +89,7 @@ func TestACallOfGRPCIsTriedAgainByItsStatus(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			one, two := newOrigin(t), newOrigin(t)
 			r := newRig(t, setup{origins: []string{one.addr, two.addr}, options: func(o *Options) {
+				o.Upstream = UpstreamHTTP1 // how it is told is the same
 				o.Retry.Attempts, o.Retry.GRPC[metrics.GRPCUnavailable] = 1, true
 				o.Retry.Backoff, o.Retry.BackoffMax = time.Millisecond, time.Millisecond
 			}})

@@ -17,6 +17,11 @@ type pool struct {
 	idle     int
 	limit    idleLimit
 	heard    time.Duration // loop time at which bytes last came from the endpoint, on any connection
+
+	trunks     []*trunk
+	connecting bool              // a request makes another trunk
+	waiting    []*eventloop.Task // for that
+	left       bool              // the endpoint is retired
 }
 
 // A link is a connection to an endpoint.
@@ -26,6 +31,7 @@ type link struct {
 	next, prev *link         // in the pool
 	since      time.Duration // loop time at which it came into the pool
 	pending    bool          // its handshake has not ended
+	trunk      *trunk        // of which it is a stream; nil for a connection of its own
 }
 
 func (s *shard) pool(e *upstream.Endpoint) *pool {
@@ -44,6 +50,7 @@ func (s *shard) pool(e *upstream.Endpoint) *pool {
 func (s *shard) dropPool(e *upstream.Endpoint, gone bool) {
 	if p := s.pools[e]; p != nil {
 		p.clear()
+		p.leave(gone)
 		if gone {
 			delete(s.pools, e)
 		}
@@ -72,7 +79,7 @@ func (p *pool) get(again bool) *link {
 // good then.
 func (p *pool) put(k *link) {
 	s := p.shard
-	if p.idle >= s.proxy.PoolPerEndpoint || s.draining || p.endpoint.Retired() || p.endpoint.Down() {
+	if k.trunk != nil || p.idle >= s.proxy.PoolPerEndpoint || s.draining || p.endpoint.Retired() || p.endpoint.Down() {
 		k.close()
 		return
 	}
@@ -139,6 +146,12 @@ func (k *link) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 
 func (k *link) close() {
 	k.conn.Close()
+	if k.trunk != nil {
+		if s := k.pool.shard; len(s.strands) < keepStreams {
+			s.strands = append(s.strands, k)
+		}
+		return
+	}
 	if k.pending {
 		k.pool.endpoint.EndConnect(false)
 		return

@@ -11,6 +11,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
+	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
 
@@ -88,7 +89,22 @@ type Options struct {
 	StreamIdle      time.Duration // a response's body in which nothing moves
 	CloseOnDown     bool          // cut the tunnels of an endpoint that is retired or marked down
 	PoolPerEndpoint int           // idle connections kept per endpoint and loop
+
+	// Upstream says how endpoints are spoken to, and HTTP2 bounds connections of HTTP/2, on
+	// either side.
+	Upstream Upstream
+	HTTP2    h2.Options
 }
+
+// Upstream is the protocol in which endpoints are spoken to.
+type Upstream uint8
+
+// The protocols.
+const (
+	UpstreamAuto  Upstream = iota // HTTP/2 for calls of gRPC, HTTP/1.1 for all else
+	UpstreamHTTP1                 // HTTP/1.1
+	UpstreamH2C                   // HTTP/2, known to be there
+)
 
 // A Proxy forwards the requests of one service's listeners. New makes one; its methods may
 // be called from any goroutine, except Accepted.

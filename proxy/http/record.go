@@ -36,7 +36,10 @@ func (x *exchange) beginRecord(head bool) {
 	}
 	r, line := &x.req, &rec.line
 	line.Protocol = accesslog.HTTP11
-	if r.Minor == 0 {
+	switch {
+	case x.client.stream:
+		line.Protocol = accesslog.HTTP2
+	case r.Minor == 0:
 		line.Protocol = accesslog.HTTP10
 	}
 	line.Method, line.Target, line.Host = r.Method, r.Target, r.Host

@@ -43,6 +43,10 @@ func (x *exchange) again(f *failure) bool {
 	if x.attempts > p.Retry.Attempts || !p.Retry.covers(f.retry) {
 		return false
 	}
+	if f.retry == metrics.RetryRefused {
+		// It was not processed; all of it must still be here.
+		return x.out.kept() && x.grant(f) && x.pause(f)
+	}
 	if f.retry != metrics.RetryConnect && !x.repeatable() {
 		return false // it may have been processed
 	}

@@ -77,7 +77,15 @@ func (x *exchange) startSecond(fresh bool) (err error) {
 	c.began, c.waited, c.expires = now, now, 0
 	c.resp.Reset()
 	pool := s.pool(c.lease.Endpoint())
-	if !fresh {
+	switch {
+	case x.multiplexed():
+		if c.up, err = pool.stream(); err != nil {
+			return err
+		}
+		if c.up == nil {
+			return errNoTrunk
+		}
+	case !fresh:
 		c.up = pool.get(true)
 	}
 	if c.reused = c.up != nil; c.reused {

@@ -12,6 +12,9 @@ import (
 // keepExchanges is how many exchanges without a request a loop keeps for the next ones.
 const keepExchanges = 512
 
+// keepStreams is the same for the links and clients of streams.
+const keepStreams = 1024
+
 // keepHeads is how much memory for heads an exchange may keep.
 const keepHeads = 32 << 10
 
@@ -32,6 +35,9 @@ type shard struct {
 	draining bool
 	begged   time.Duration // loop time at which other loops were last asked to give up a connection
 	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
+
+	strands []*link   // of streams that have ended, for the next ones
+	callers []*client // the same of clients
 
 	unasked [1]byte // for what a connection in the pool says although nobody has asked
 
@@ -55,15 +61,34 @@ func (s *shard) accept(conn *eventloop.Conn) {
 	if s.skew == 0 {
 		s.skew = s.proxy.Service.Elapsed() - s.loop.Now()
 	}
-	c := &client{shard: s, conn: conn, next: s.clients}
+	c := &client{shard: s, conn: conn}
+	s.add(c)
+	s.accepts.Accepted.Add(1)
+	conn.SetReadTimeout(s.proxy.ClientIdle)
+	c.await()
+}
+
+// acceptStream serves the request on a stream of HTTP/2.
+func (s *shard) acceptStream(conn *eventloop.Conn) {
+	var c *client
+	if n := len(s.callers); n > 0 {
+		c = s.callers[n-1]
+		s.callers = s.callers[:n-1]
+	} else {
+		c = new(client)
+	}
+	*c = client{shard: s, conn: conn, stream: true}
+	s.add(c)
+	c.start()
+}
+
+func (s *shard) add(c *client) {
+	c.next = s.clients
 	if s.clients != nil {
 		s.clients.prev = c
 	}
 	s.clients = c
 	s.count++
-	s.accepts.Accepted.Add(1)
-	conn.SetReadTimeout(s.proxy.ClientIdle)
-	c.await()
 }
 
 // remove forgets a client whose connection is closed.
@@ -77,7 +102,11 @@ func (s *shard) remove(c *client) {
 		c.next.prev = c.prev
 	}
 	s.count--
-	s.accepts.Closed.Add(1)
+	if !c.stream {
+		s.accepts.Closed.Add(1)
+	} else if len(s.callers) < keepStreams {
+		s.callers = append(s.callers, c)
+	}
 	if s.draining && s.count == 0 {
 		select {
 		case s.proxy.ended <- struct{}{}:
@@ -94,11 +123,14 @@ func (s *shard) drain() {
 		next := c.next
 		if !c.busy {
 			c.close()
+		} else if c.h2 != nil {
+			c.h2.Drain()
 		}
 		c = next
 	}
 	for _, p := range s.pools {
 		p.clear()
+		p.leave(false)
 	}
 }
 

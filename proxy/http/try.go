@@ -121,6 +121,9 @@ func (x *exchange) open() *failure {
 	s := x.shard
 	x.upBounded, x.began, x.waited = 0, s.loop.Now(), s.loop.Now()
 	pool := s.pool(x.lease.Endpoint())
+	if x.multiplexed() {
+		return x.openStream(pool)
+	}
 	if !x.fresh {
 		if x.up = pool.get(x.key.Repeatable); x.up != nil {
 			x.reused = true

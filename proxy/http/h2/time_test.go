@@ -1,0 +1,171 @@
+package h2
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+const short = 20 * time.Millisecond
+
+func TestAPeerThatDoesNotAnswerPings(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Ping = short
+	tt.prep = func(c *conn) { c.pingTime = short }
+	k, r := tt.serveRaw()
+	tt.on(func() {
+		if k.c.pinged != 0 || k.c.armed != 0 && k.c.due() != 0 {
+			t.Error("it is asked although there is no stream")
+		}
+	})
+	s := r.open(k, 1, getRequest)
+	for {
+		if f, ok := r.next().(*http2.PingFrame); ok && !f.IsAck() {
+			break
+		}
+	}
+	if _, err := tt.readAll(s[0]); !errors.Is(err, errSilent) || errors.Is(err, ErrUnprocessed) {
+		t.Error(err)
+	}
+	if tt.all.PingsLost.Load() != 1 {
+		t.Error("it was not counted")
+	}
+	tt.on(func() { s[0].Close() })
+	r.conn.Close()
+	tt.quiet()
+}
+
+func TestAPeerThatAnswersPings(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Ping = short
+	k, r := tt.serveRaw()
+	s := r.open(k, 1, getRequest)
+	for range 3 {
+		for {
+			if f, ok := r.next().(*http2.PingFrame); ok && !f.IsAck() {
+				r.check(r.fr.WritePing(true, f.Data))
+				break
+			}
+		}
+	}
+	r.headers(1, true, r.block(":status", "200"))
+	if _, err := tt.readAll(s[0]); err != nil {
+		t.Error(err)
+	}
+	tt.on(func() {
+		s[0].Close()
+		k.Close()
+	})
+	r.conn.Close()
+	tt.quiet()
+}
+
+func TestSettingsThatAreNotAcknowledged(t *testing.T) {
+	tt := newTester(t)
+	tt.prep = func(c *conn) { c.settingsTime = short }
+	r := tt.connect(tt.serve(ok))
+	r.check(r.fr.WriteSettings())
+	r.wantGoaway(http2.ErrCodeSettingsTimeout)
+	r.conn.Close()
+	tt.quiet()
+}
+
+func TestAClientThatSaysNothing(t *testing.T) {
+	tt := newTester(t)
+	tt.prep = func(c *conn) { c.settingsTime = short }
+	r := tt.connect(tt.serve(ok))
+	r.wantGoaway(http2.ErrCodeSettingsTimeout)
+	r.conn.Close()
+	tt.quiet()
+}
+
+// An idle connection is ended in two steps: a stream that crosses the first GOAWAY is served.
+func TestAnIdleConnection(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Idle = short
+	r := tt.dial(tt.serve(ok))
+	r.headers(1, true, r.get())
+	r.wantAnswer(1)
+	first, isGoaway := r.next().(*http2.GoAwayFrame)
+	if !isGoaway || first.LastStreamID != maxStreamID || first.ErrCode != http2.ErrCodeNo {
+		t.Fatal(first)
+	}
+	ping, isPing := r.next().(*http2.PingFrame)
+	if !isPing || ping.IsAck() {
+		t.Fatal(ping)
+	}
+	r.headers(3, true, r.get())
+	r.wantAnswer(3)
+	r.check(r.fr.WritePing(true, ping.Data))
+	last, isGoaway := r.next().(*http2.GoAwayFrame)
+	if !isGoaway || last.LastStreamID != 3 || last.ErrCode != http2.ErrCodeNo {
+		t.Fatal(last)
+	}
+	r.headers(5, true, r.get()) // too late
+	if _, err := r.fr.ReadFrame(); err != io.EOF {
+		t.Error(err)
+	}
+	if err := <-tt.errs; err != nil {
+		t.Error(err)
+	}
+	r.conn.Close()
+	tt.quiet()
+}
+
+// A client that does not answer the ping is not waited for.
+func TestDrainWithoutAnAnswer(t *testing.T) {
+	tt := newTester(t)
+	tt.prep = func(c *conn) { c.pingTime = short }
+	r := tt.dial(tt.serve(hang))
+	r.headers(1, true, r.get())
+	r.wantAlive()
+	tt.on(tt.server(0).Drain)
+	tt.on(tt.server(0).Drain)
+	for last := uint32(maxStreamID); last != 1; {
+		if f, ok := r.next().(*http2.GoAwayFrame); ok {
+			last = f.LastStreamID
+		}
+	}
+	r.check(r.fr.WriteRSTStream(1, http2.ErrCodeCancel))
+	if _, err := r.fr.ReadFrame(); err != io.EOF {
+		t.Error(err)
+	}
+	r.conn.Close()
+	tt.quiet()
+}
+
+// A stream that is complete for both sides but for the word of the peer is not reset at once,
+// and not waited for without end.
+func TestAStreamThatThePeerDoesNotEnd(t *testing.T) {
+	tt := newTester(t)
+	tt.prep = func(c *conn) { c.orphanTime = short }
+	k, r := tt.serveRaw()
+	s := r.open(k, 3, getRequest)
+	for i := range s {
+		r.headers(uint32(1+2*i), false, r.block(":status", "200", "content-length", "0"))
+	}
+	tt.until("the heads are there", func() bool { return s[0].Has(1) && s[1].Has(1) && s[2].Has(1) })
+	tt.on(func() {
+		for _, c := range s {
+			c.Close()
+		}
+		if k.Streams() != 3 || tt.all.ResetsOut.Load() != 0 {
+			t.Errorf("%d streams, %d resets", k.Streams(), tt.all.ResetsOut.Load())
+		}
+	})
+	r.check(r.fr.WriteData(1, true, nil))
+	r.check(r.fr.WriteData(3, false, []byte("x"))) // more than it has announced
+	r.wantReset(3, http2.ErrCodeProtocol)
+	r.wantReset(5, http2.ErrCodeNo)
+	tt.on(func() {
+		if k.Streams() != 0 || k.c.orphans != 0 || k.c.recvWindow+k.c.owed != k.c.opts.ConnWindow {
+			t.Errorf("%d streams, %d orphans, %d octets of window", k.Streams(), k.c.orphans, k.c.recvWindow+k.c.owed)
+		}
+		k.Close()
+	})
+	r.conn.Close()
+	tt.quiet()
+}

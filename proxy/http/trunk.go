@@ -1,0 +1,197 @@
+package http
+
+import (
+	"errors"
+	"net/http"
+
+	"sidecar/internal/eventloop"
+	"sidecar/metrics"
+	"sidecar/proxy/http/h2"
+)
+
+// A trunk is an HTTP/2 connection to an endpoint, on which the streams of many requests lie. It
+// counts as one of the endpoint's connections, for as long as it lasts.
+type trunk struct {
+	*h2.Client
+	link *link
+}
+
+// multiplexed tells whether the request goes by HTTP/2.
+func (x *exchange) multiplexed() bool {
+	switch x.shard.proxy.Upstream {
+	case UpstreamH2C:
+		return true
+	case UpstreamAuto:
+		return x.grpc
+	}
+	return false
+}
+
+// openStream gets a stream to the endpoint of the pool: on a connection that has one to give, or
+// on a new one. Of one loop one request at a time connects to an endpoint; the others wait for
+// what that leads to.
+func (x *exchange) openStream(p *pool) *failure {
+	x.reused = false
+	for {
+		k, err := p.stream()
+		if err != nil {
+			return refusedFailure(err)
+		}
+		if k != nil {
+			x.up = k
+			return nil
+		}
+		if p.connecting {
+			if f := x.awaitTrunk(p); f != nil {
+				return f
+			}
+			continue
+		}
+		p.connecting = true
+		f := x.dial(p)
+		p.connecting = false
+		if f == nil {
+			p.lay(x.up)
+			x.up = nil
+		}
+		p.wake()
+		if f != nil {
+			if f.cause != metrics.CauseOverLimit {
+				x.attempts++
+			}
+			return f
+		}
+	}
+}
+
+// awaitTrunk waits while another request connects.
+func (x *exchange) awaitTrunk(p *pool) *failure {
+	p.waiting = append(p.waiting, x.task)
+	limit := x.within(x.shard.proxy.ConnectTimeout)
+	if limit <= 0 {
+		limit = -1
+	}
+	err := x.task.Wait(limit, eventloop.Interest{Conn: x.conn})
+	p.forget(x.task)
+	switch {
+	case err != nil:
+		return dialFailure(err)
+	case x.conn.Has(eventloop.Broken):
+		return clientFailure(x.gone())
+	}
+	return nil
+}
+
+// lay makes a trunk of a connection.
+func (p *pool) lay(k *link) {
+	t := &trunk{link: k}
+	k.conn.SetWriteTimeout(0)
+	t.Client = h2.NewClient(k.conn, &p.shard.proxy.HTTP2)
+	t.OnChange(func() { p.changed(t) })
+	p.trunks = append(p.trunks, t)
+}
+
+// stream opens a stream on the trunk that has the fewest, or returns nil if none has one to give.
+func (p *pool) stream() (*link, error) {
+	var best *trunk
+	for _, t := range p.trunks {
+		if t.Free() && (best == nil || t.Streams() < best.Streams()) {
+			best = t
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	conn, err := best.Open()
+	if err != nil {
+		return nil, err
+	}
+	p.shard.requests.Reused.Add(1)
+	return p.shard.strand(conn, p, best), nil
+}
+
+// strand returns the link of a stream.
+func (s *shard) strand(conn *eventloop.Conn, p *pool, t *trunk) *link {
+	n := len(s.strands)
+	if n == 0 {
+		return &link{conn: conn, pool: p, trunk: t}
+	}
+	k := s.strands[n-1]
+	s.strands = s.strands[:n-1]
+	*k = link{conn: conn, pool: p, trunk: t}
+	return k
+}
+
+// changed looks after a trunk of which something has changed.
+func (p *pool) changed(t *trunk) {
+	if t.Err() != nil || t.Streams() == 0 && (!t.Usable() || p.left || p.shard.draining) {
+		p.cut(t)
+	}
+	p.wake()
+}
+
+// cut takes a trunk out, and closes it; its own task closes the socket.
+func (p *pool) cut(t *trunk) {
+	for i, other := range p.trunks {
+		if other == t {
+			p.trunks = append(p.trunks[:i], p.trunks[i+1:]...)
+			t.Close()
+			p.endpoint.Disconnect()
+			p.shard.requests.Closed.Add(1)
+			return
+		}
+	}
+}
+
+// leave closes the trunks on which nothing is; the others follow when the last stream has ended.
+func (p *pool) leave(gone bool) {
+	p.left = p.left || gone
+	for i := len(p.trunks) - 1; i >= 0; i-- {
+		if t := p.trunks[i]; t.Streams() == 0 {
+			p.cut(t)
+		}
+	}
+}
+
+// wake lets those look again who wait for a trunk.
+func (p *pool) wake() {
+	for _, t := range p.waiting {
+		t.Interrupt()
+	}
+}
+
+func (p *pool) forget(t *eventloop.Task) {
+	for i, other := range p.waiting {
+		if other == t {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// refusedFailure is a stream that the endpoint has said it did not process, or that could not be
+// opened: sending it again is always safe.
+func refusedFailure(err error) *failure {
+	return &failure{cause: metrics.CauseReset, status: http.StatusBadGateway, text: "the endpoint did not take the request", err: err, retry: metrics.RetryRefused}
+}
+
+// settle tells the endpoint how a call of gRPC has ended whose head promised well: its status
+// stands behind the messages.
+func (x *exchange) settle() {
+	if !x.grpc || x.resp.Status != http.StatusOK {
+		return
+	}
+	if _, told := x.grpcHead(); told {
+		return
+	}
+	code := metrics.GRPCMissing
+	if n, ended := h2.Status(x.up.conn); ended && n >= 0 && n < int(code) {
+		code = metrics.GRPCCode(n)
+	}
+	x.shard.requests.GRPC(code)
+	if r := grpcResult(code); r.Outcome.Failure() {
+		x.lease.Break(r)
+	}
+}
+
+var errNoTrunk = errors.New("no connection to the endpoint has a stream to give")
