@@ -31,8 +31,8 @@ type Service struct {
 	Fallback    Fallback    `key:"fallback" doc:"What serves when no endpoint is usable."`
 	HTTP        HTTP        `key:"http" doc:"What is particular to protocol http."`
 	HTTP2       HTTP2       `key:"http2" doc:"Bounds of HTTP/2; for protocol http."`
-	TLS         TLS         `key:"tls" later:"true" doc:"TLS with clients, on listen."`
-	UpstreamTLS UpstreamTLS `key:"upstream_tls" later:"true" doc:"TLS with endpoints."`
+	TLS         TLS         `key:"tls" doc:"TLS with clients, on listen."`
+	UpstreamTLS UpstreamTLS `key:"upstream_tls" doc:"TLS with endpoints."`
 }
 
 // Fallback is what serves when no endpoint is usable: the instances, and a fixed response where

@@ -23,6 +23,7 @@ type ListenerShard struct {
 	Accepted atomic.Uint64 // connections accepted
 	Closed   atomic.Uint64 // of those, how many have ended; counted after Accepted
 	Errors   atomic.Uint64 // accept failed: descriptors or memory ran out
+	Refused  atomic.Uint64 // TLS handshakes of clients that failed
 	_        [apart]byte
 }
 
@@ -30,7 +31,7 @@ type listenerKey struct{ service, protocol string }
 
 type listenerFamily struct {
 	family[listenerKey, *Listener]
-	accepted, active, errors *prometheus.Desc
+	accepted, active, errors, refused *prometheus.Desc
 }
 
 func newListenerFamily() *listenerFamily {
@@ -38,28 +39,30 @@ func newListenerFamily() *listenerFamily {
 	return &listenerFamily{
 		accepted: desc(sub, "connections_accepted_total", "Connections accepted from clients.", "service", "protocol"),
 		active:   desc(sub, "connections_active", "Connections of clients that are open.", "service", "protocol"),
+		refused:  desc(sub, "tls_failures_total", "TLS handshakes of clients that failed; the log names the causes.", "service", "protocol"),
 		errors:   desc(sub, "accept_errors_total", "Failures to accept a connection.", "service", "protocol"),
 	}
 }
 
 // Describe is prometheus.Collector's.
 func (f *listenerFamily) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch, f.accepted, f.active, f.errors)
+	describe(ch, f.accepted, f.active, f.errors, f.refused)
 }
 
 // Collect is prometheus.Collector's.
 func (f *listenerFamily) Collect(ch chan<- prometheus.Metric) {
 	for k, l := range f.all() {
-		accepted, closed, errors := l.total()
+		accepted, closed, errors, refused := l.total()
 		service := label(k.service)
 		counter(ch, f.accepted, accepted, service, k.protocol)
 		gauge(ch, f.active, difference(accepted, closed), service, k.protocol)
 		counter(ch, f.errors, errors, service, k.protocol)
+		counter(ch, f.refused, refused, service, k.protocol)
 	}
 }
 
 // total adds the shards up.
-func (l *Listener) total() (accepted, closed, errors uint64) {
+func (l *Listener) total() (accepted, closed, errors, refused uint64) {
 	// All ends are read before all beginnings: every end that is seen has its beginning
 	// seen too, and the difference is never negative.
 	for i := range l.shards {
@@ -68,8 +71,9 @@ func (l *Listener) total() (accepted, closed, errors uint64) {
 	for i := range l.shards {
 		accepted += l.shards[i].Accepted.Load()
 		errors += l.shards[i].Errors.Load()
+		refused += l.shards[i].Refused.Load()
 	}
-	return accepted, closed, errors
+	return accepted, closed, errors, refused
 }
 
 // Active returns how many of the connections accepted are open, over all loops.

@@ -306,7 +306,7 @@ func TestScrapesWhileCountingAreConsistent(t *testing.T) {
 		if v := difference(sum.started, ended); v < 0 {
 			t.Fatalf("in flight: %v", v)
 		}
-		if accepted, closed, _ := l.total(); difference(accepted, closed) < 0 {
+		if accepted, closed, _, _ := l.total(); difference(accepted, closed) < 0 {
 			t.Fatalf("%d connections accepted, %d closed", accepted, closed)
 		}
 	}

@@ -198,6 +198,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	for _, s := range d.services {
 		running.Go(func() { s.upstream.Run(control) })
+		if s.tls != nil {
+			running.Go(func() { s.tls.Run(control) })
+		}
+		if s.upstreamTLS != nil {
+			running.Go(func() { s.upstreamTLS.run(control) })
+		}
 	}
 	for _, a := range d.announced {
 		running.Go(func() { a.run(control) })

@@ -12,6 +12,7 @@ import (
 	"sidecar/config"
 	"sidecar/discovery"
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/metrics"
 	"sidecar/proxy/tcp"
 	"sidecar/upstream"
@@ -19,12 +20,15 @@ import (
 
 // A service is what one [[service]] of the configuration became.
 type service struct {
-	config    *config.Service
-	records   []*discovery.Record // of its sources
-	upstream  *upstream.Service
-	proxy     proxy
-	counts    *metrics.Listener
-	listeners []*eventloop.Listener
+	config   *config.Service
+	records  []*discovery.Record // of its sources
+	upstream *upstream.Service
+	tls      *secure.Termination // nil: in plain text
+
+	upstreamTLS *originated // nil: in plain text
+	proxy       proxy
+	counts      *metrics.Listener
+	listeners   []*eventloop.Listener
 }
 
 // A proxy forwards what its listeners accept.
@@ -43,8 +47,16 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 		return nil, err
 	}
 	options.Source = source
+	termination, err := d.terminate(c)
+	if err != nil {
+		return nil, err
+	}
+	origination, err := d.originate(c)
+	if err != nil {
+		return nil, err
+	}
 	up := upstream.New(options)
-	s := &service{config: c, upstream: up, records: records, counts: d.metrics.Listener(c.Name, c.Protocol)}
+	s := &service{config: c, upstream: up, records: records, tls: termination, upstreamTLS: origination, counts: d.metrics.Listener(c.Name, c.Protocol)}
 	switch c.Protocol {
 	case config.ProtocolHTTP:
 		s.proxy = d.newHTTP(s)
@@ -53,7 +65,7 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 			Service: up, Log: d.log.With(zap.String("service", c.Name)),
 			Sessions: d.metrics.TCP(c.Name), Listener: s.counts,
 			ConnectTimeout: c.Timeout.Connect, IdleTimeout: orNone(c.Timeout.Idle), Tries: tcpTries(&c.Retry), Hash: tcpHash(c),
-			CloseOnDown: c.OnDown == config.OnDownClose,
+			CloseOnDown: c.OnDown == config.OnDownClose, TLS: terminationConfig(termination), UpstreamTLS: plainUpstreamTLS(origination),
 		})
 	default:
 		return nil, fmt.Errorf("protocol %q is not built", c.Protocol)

@@ -161,6 +161,7 @@ func (l *Loop) flush() {
 	l.flushers, l.flushed = l.flushers[:0], 0
 	// Until now somebody may still have looked at them.
 	for i, c := range l.shed {
+		c.layer, c.under = nil, nil // or all that they hold would stay as long as it lies here
 		if len(l.unlayered) < keepLayered {
 			l.unlayered = append(l.unlayered, c)
 		}

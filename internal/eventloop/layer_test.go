@@ -165,6 +165,16 @@ func TestALayerCarriesBytesBothWays(t *testing.T) {
 	})
 	<-echoed
 	tt.quiet()
+	tt.on(tt.loop(), func() {
+		if len(tt.loop().unlayered) != 2 {
+			t.Errorf("%d connections are kept for the next", len(tt.loop().unlayered))
+		}
+		for _, c := range tt.loop().unlayered {
+			if c.layer != nil || c.under != nil {
+				t.Error("one that is kept keeps what it lay on")
+			}
+		}
+	})
 }
 
 func TestWhatManyTasksWriteLeavesAtOnce(t *testing.T) {

@@ -35,7 +35,7 @@ var table = map[string][]string{
 	"limiter":                   {},
 	"balancer":                  {"upstream"},
 	"upstream":                  {"discovery", "healthcheck", "breaker", "limiter", "internal/window"},
-	"proxy/tcp":                 {"upstream", "internal/eventloop", "metrics"},
+	"proxy/tcp":                 {"upstream", "internal/eventloop", "internal/secure", "metrics"},
 	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "proxy/http/h2", "internal/secure", "proxy/preamble", "accesslog"},
 	"proxy/http/h1":             {},
 	"proxy/http/h2":             {"internal/eventloop", "proxy/http/h1"},

@@ -1,7 +1,11 @@
 package http
 
 import (
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
@@ -16,6 +20,7 @@ type client struct {
 	h2         *h2.Server         // if it speaks HTTP/2; the streams are clients of their own
 	busy       bool               // a task serves it
 	stream     bool               // it is a stream of HTTP/2
+	secured    bool               // its TLS handshake has ended well
 	known      bool               // … or is known to speak HTTP/1.1
 }
 
@@ -43,9 +48,34 @@ func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 // Run serves requests until nothing more is there to be read.
 func (c *client) Run(t *eventloop.Task) {
 	defer c.leave()
+	if c.shard.proxy.TLS != nil && !c.stream && !c.secured && !c.secure(t) {
+		return
+	}
 	if first, yes := c.serve(t); yes {
 		c.multiplex(t, first)
 	}
+}
+
+// secure makes the client's connection one with TLS. It is false if that has failed, or if all
+// that was to be done is done: a client that has agreed on HTTP/2 has been served to its end.
+func (c *client) secure(t *eventloop.Task) bool {
+	s := c.shard
+	conn := secure.Server(c.conn, s.proxy.TLS)
+	c.conn = conn.Upper()
+	if err := conn.Handshake(t, s.proxy.HeadTimeout); err != nil {
+		s.accepts.Refused.Add(1)
+		if ce := s.proxy.Log.Check(zapcore.InfoLevel, "TLS handshake failed"); ce != nil {
+			ce.Write(zap.String("service", s.proxy.Name), zap.Stringer("client", c.conn.RemoteAddrPort()), zap.Error(err))
+		}
+		return false
+	}
+	c.secured = true
+	if conn.Protocol() == "h2" {
+		c.multiplex(t, nil)
+		return false
+	}
+	c.known = true
+	return true
 }
 
 // serve serves requests of HTTP/1.1. It tells instead what has come if that begins HTTP/2.

@@ -68,7 +68,7 @@ func (x *exchange) appendRequest(out []byte) []byte {
 		out = x.appendForwardedFor(out)
 	}
 	if proto {
-		out = append(out, "X-Forwarded-Proto: http\r\n"...)
+		out = append(out, x.shard.proxy.proto...)
 	}
 	if host {
 		out = h1.AppendField(out, "X-Forwarded-Host", r.Host)

@@ -1,10 +1,13 @@
 package http
 
 import (
+	"crypto/tls"
 	"errors"
+	"net"
 	"time"
 
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/upstream"
 )
 
@@ -22,6 +25,8 @@ type pool struct {
 	connecting bool              // a request makes another trunk
 	waiting    []*eventloop.Task // for that
 	left       bool              // the endpoint is retired
+
+	anonymous, ownConfig *tls.Config // of TLS: without the endpoint's name, and with it
 }
 
 // A link is a connection to an endpoint.
@@ -175,14 +180,42 @@ func (k *link) established() (bool, error) {
 	return made, err
 }
 
-// dialName connects to an endpoint whose address is a name or a path, and waits for that.
-func (p *pool) dialName(limit time.Duration) (*link, error) {
+// secured makes a connection to the endpoint one with TLS, where that is asked for. It is
+// established when its handshake has ended.
+func (p *pool) secured(conn *eventloop.Conn, two bool) *eventloop.Conn {
+	if p.shard.proxy.UpstreamTLS == nil {
+		return conn
+	}
+	config := p.shard.proxy.UpstreamTLS(two)
+	if config.ServerName == "" {
+		config = p.named(config)
+	}
+	return secure.Client(conn, config).Upper()
+}
+
+// named is the config with the endpoint's name. It is made anew when the other is another one.
+func (p *pool) named(config *tls.Config) *tls.Config {
+	if p.anonymous != config {
+		p.anonymous, p.ownConfig = config, config.Clone()
+		if host, _, err := net.SplitHostPort(p.endpoint.Address()); err == nil {
+			p.ownConfig.ServerName = host
+		}
+	}
+	return p.ownConfig
+}
+
+// dialName connects to an endpoint whose address is a name or a path, and waits for that. With
+// TLS the handshake is still to come.
+func (p *pool) dialName(limit time.Duration, two bool) (*link, error) {
 	s := p.shard
 	if err := p.endpoint.BeginConnect(); err != nil {
 		p.beg(err)
 		return nil, err
 	}
 	conn, err := s.loop.DialAddress(p.endpoint.Address(), limit)
+	if err == nil && s.proxy.UpstreamTLS != nil {
+		return &link{conn: p.secured(conn, two), pool: p, pending: true}, nil
+	}
 	p.endpoint.EndConnect(err == nil)
 	if err != nil {
 		return nil, err
@@ -193,7 +226,7 @@ func (p *pool) dialName(limit time.Duration) (*link, error) {
 
 // startDial begins to connect to the endpoint. A name would have to be waited for, and is not
 // dialled.
-func (p *pool) startDial() (*link, error) {
+func (p *pool) startDial(two bool) (*link, error) {
 	ap := p.endpoint.AddrPort()
 	if !ap.IsValid() {
 		return nil, errNoAddress
@@ -207,7 +240,7 @@ func (p *pool) startDial() (*link, error) {
 		p.endpoint.EndConnect(false)
 		return nil, err
 	}
-	return &link{conn: conn, pool: p, pending: true}, nil
+	return &link{conn: p.secured(conn, two), pool: p, pending: true}, nil
 }
 
 var errNoAddress = errors.New("its address is a name, which would have to be looked up")

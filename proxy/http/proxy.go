@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 // Forwarding says what the sidecar adds to the heads that it passes on.
 type Forwarding struct {
 	For   ForwardedFor
-	Proto bool   // X-Forwarded-Proto: http, unless ForwardedOff
+	Proto bool   // X-Forwarded-Proto: http or https, unless ForwardedOff
 	Host  bool   // X-Forwarded-Host: the client's Host, unless ForwardedOff
 	Via   string // pseudonym for Via (RFC 9110 §7.6.3), requests and responses; empty: none
 	Date  bool   // Date, to responses without one
@@ -90,6 +91,14 @@ type Options struct {
 	CloseOnDown     bool          // cut the tunnels of an endpoint that is retired or marked down
 	PoolPerEndpoint int           // idle connections kept per endpoint and loop
 
+	// TLS is what clients are spoken to with; nil: in plain text.
+	TLS *tls.Config
+
+	// UpstreamTLS is what endpoints are spoken to with, by HTTP/2 or by HTTP/1.1; nil: in plain
+	// text. It is asked for each connection, so that new files count. A config without a
+	// ServerName gets that of the endpoint's address.
+	UpstreamTLS func(two bool) *tls.Config
+
 	// Upstream says how endpoints are spoken to, and HTTP2 bounds connections of HTTP/2, on
 	// either side.
 	Upstream Upstream
@@ -115,6 +124,7 @@ type Proxy struct {
 	hedges *upstream.Budget // nil without hedging
 	via    string           // the two lines of Via, ready to be appended
 	via10  string
+	proto  string        // the line of X-Forwarded-Proto
 	ended  chan struct{} // a shard that drains has lost its last client
 }
 
@@ -133,6 +143,10 @@ func New(group *eventloop.Group, o Options) *Proxy {
 	}
 	if o.Hedge.Percentile > 0 {
 		p.hedges = upstream.NewBudget(upstream.BudgetOptions{Ratio: o.Hedge.Budget})
+	}
+	p.proto = "X-Forwarded-Proto: http\r\n"
+	if o.TLS != nil {
+		p.proto = "X-Forwarded-Proto: https\r\n"
 	}
 	for _, l := range group.Loops() {
 		p.shards = append(p.shards, newShard(p, l))

@@ -91,7 +91,7 @@ func (x *exchange) startSecond(fresh bool) (err error) {
 	if c.reused = c.up != nil; c.reused {
 		c.up.conn.SetWriteTimeout(x.within(s.proxy.RequestTimeout))
 	} else {
-		if c.up, err = pool.startDial(); err != nil {
+		if c.up, err = pool.startDial(false); err != nil {
 			return err
 		}
 		c.up.conn.SetWriteTimeout(x.within(s.proxy.ConnectTimeout))

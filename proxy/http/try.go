@@ -141,14 +141,13 @@ func (x *exchange) open() *failure {
 // dial connects to the pool's endpoint, for as long as the client is there.
 func (x *exchange) dial(p *pool) *failure {
 	limit := x.within(x.shard.proxy.ConnectTimeout)
-	if !p.endpoint.AddrPort().IsValid() {
-		var err error
-		if x.up, err = p.dialName(limit); err != nil {
-			return dialFailure(err)
-		}
-		return nil
+	var k *link
+	var err error
+	if p.endpoint.AddrPort().IsValid() {
+		k, err = p.startDial(x.multiplexed())
+	} else {
+		k, err = p.dialName(limit, x.multiplexed())
 	}
-	k, err := p.startDial()
 	if err != nil {
 		return dialFailure(err)
 	}

@@ -2,11 +2,13 @@ package tcp
 
 import (
 	"errors"
+	"net"
 	"os"
 	"syscall"
 	"time"
 
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/metrics"
 	"sidecar/upstream"
 )
@@ -102,6 +104,9 @@ func (s *session) dial() bool {
 	} else {
 		c, err = l.DialAddress(e.Address(), s.connectTimeout)
 	}
+	if err == nil && s.lane.proxy.upstreamTLS != nil {
+		c, err = s.secured(c, e)
+	}
 	e.EndConnect(err == nil)
 	took := time.Since(start)
 	if err == nil {
@@ -128,6 +133,33 @@ func (s *session) dial() bool {
 		s.fail(metrics.CauseClientGone, errReset)
 	}
 	return false
+}
+
+// secured makes a connection to an endpoint one with TLS, and waits for the handshake.
+func (s *session) secured(c *eventloop.Conn, e *upstream.Endpoint) (*eventloop.Conn, error) {
+	config := s.lane.proxy.upstreamTLS()
+	if config.ServerName == "" {
+		config = config.Clone()
+		if host, _, err := net.SplitHostPort(e.Address()); err == nil {
+			config.ServerName = host
+		}
+	}
+	upper := secure.Client(c, config).Upper()
+	upper.SetWriteTimeout(s.connectTimeout)
+	for {
+		made, err := upper.Established()
+		if made {
+			upper.SetWriteTimeout(0)
+			return upper, nil
+		}
+		if err == nil {
+			err = s.task.Wait(-1, eventloop.Interest{Conn: upper, Events: eventloop.Writable})
+		}
+		if err != nil {
+			upper.Close()
+			return nil, err
+		}
+	}
 }
 
 // established makes c the session's endpoint.

@@ -59,7 +59,7 @@ func (d *direction) copy(l *eventloop.Loop) (n int, blame *eventloop.Conn, err e
 		l.Release(b)
 		return d.stopped(err)
 	}
-	d.bulk = got == len(b)
+	d.bulk = got == len(b) && d.src.Splices() && d.dst.Splices()
 	n, err = d.dst.TryWrite(b[:got])
 	d.moved += uint64(n)
 	if n == got {

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"crypto/tls"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,13 @@ type Options struct {
 	// is made. It never returns 0.
 	Hash func([]byte) uint64
 
+	// TLS is what clients are spoken to with; nil: in plain text.
+	TLS *tls.Config
+	// UpstreamTLS is what endpoints are spoken to with; nil: in plain text. It is asked for each
+	// connection, so that new files count. A config without a ServerName gets that of the
+	// endpoint's address.
+	UpstreamTLS func() *tls.Config
+
 	// CloseOnDown cuts the sessions of an endpoint when it is retired or marked down by its
 	// health check, even if it goes on being used because all are down. Otherwise they run on.
 	CloseOnDown bool
@@ -49,6 +57,9 @@ type Proxy struct {
 	settings atomic.Pointer[settings]
 	tries    int
 	hash     func([]byte) uint64
+	tls      *tls.Config
+
+	upstreamTLS func() *tls.Config
 }
 
 // settings may change while sessions run.
@@ -62,7 +73,7 @@ var _ eventloop.Acceptor = (*Proxy)(nil)
 // New makes a Proxy whose sessions run on the loops of group. It registers with the service
 // and therefore comes before Service.Run.
 func New(group *eventloop.Group, o Options) *Proxy {
-	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash}
+	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash, tls: o.TLS, upstreamTLS: o.UpstreamTLS}
 	if p.tries <= 0 {
 		p.tries = DefaultTries
 	}

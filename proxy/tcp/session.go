@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/metrics"
 	"sidecar/upstream"
 )
@@ -19,6 +20,7 @@ var errPanicked = errors.New("panicked; the loop's log has the stack")
 type session struct {
 	lane     *lane
 	client   *eventloop.Conn
+	task     *eventloop.Task // while it runs
 	endpoint *eventloop.Conn // nil until one has accepted
 	lease    upstream.Lease
 	address  [16]byte  // of the client, where its endpoint is picked by that
@@ -56,6 +58,7 @@ const (
 // Run is the session's task: from its beginning, or from idleness, to idleness or its end.
 func (s *session) Run(t *eventloop.Task) {
 	state := panicking
+	s.task = t
 	defer func() {
 		if state == idle {
 			return
@@ -65,11 +68,31 @@ func (s *session) Run(t *eventloop.Task) {
 		}
 		s.finish()
 	}()
-	if s.endpoint == nil && !s.connect() {
+	if s.endpoint == nil && !(s.secure(t) && s.connect()) {
 		state = over
 		return
 	}
 	state = s.move(t)
+}
+
+// handshakeTime is how long a client may take for its TLS handshake.
+const handshakeTime = 10 * time.Second
+
+// secure makes the client's connection one with TLS, where that is asked for; false means that
+// the session has failed.
+func (s *session) secure(t *eventloop.Task) bool {
+	config := s.lane.proxy.tls
+	if config == nil {
+		return true
+	}
+	conn := secure.Server(s.client, config)
+	s.client = conn.Upper()
+	if err := conn.Handshake(t, handshakeTime); err != nil {
+		s.lane.conns.Refused.Add(1)
+		s.fail(metrics.CauseBadRequest, err)
+		return false
+	}
+	return true
 }
 
 // move serves both directions until nothing is under way or the session is over.
