@@ -307,7 +307,7 @@ func (x *exchange) relay() *failure {
 		back := x.back.step()
 		switch back {
 		case failedRead:
-			return upstreamFailure(x.back.err)
+			return upstreamFailure(x.expired(x.back.err))
 		case failedWrite:
 			return clientFailure(x.back.err)
 		case finished:

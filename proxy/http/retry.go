@@ -11,6 +11,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
+	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
 
@@ -212,10 +213,24 @@ func (x *exchange) unheard(err error) *failure {
 	if err == errClientGone || errors.Is(err, errDraining) || errors.Is(err, eventloop.ErrClosed) {
 		return clientFailure(err)
 	}
-	f := upstreamFailure(err)
+	f := upstreamFailure(x.expired(err))
 	f.stale = x.reused && !x.heard && f.cause == metrics.CauseReset
 	return f
 }
+
+// expired tells an endpoint that has given up because the client's time is over, as servers of
+// gRPC do a moment before ours is, from one that has broken off.
+func (x *exchange) expired(err error) error {
+	var e *h2.Error
+	if x.deadline > 0 && x.shard.loop.Now()+deadlineGrain >= x.deadline && errors.As(err, &e) && e.Remote && e.Stream && e.Code == h2.Cancel {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+// deadlineGrain is how much earlier than ours an endpoint's clock may say that the time is over: it
+// is told in milliseconds, rounded down.
+const deadlineGrain = 2 * time.Millisecond
 
 // unwanted is a failure if the response cannot be passed on, or is one of those that are
 // tried again and this has been agreed on.
