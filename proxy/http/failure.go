@@ -171,7 +171,10 @@ func (x *exchange) fail(f *failure) {
 	x.flag(f.cause.String())
 	x.last = true
 	if x.begun {
-		if x.back.bare() {
+		if x.grpc && x.endCall(f) {
+			return
+		}
+		if x.back.bare() || x.client.stream {
 			x.conn.Reset()
 		}
 		return
@@ -186,9 +189,11 @@ func (x *exchange) fail(f *failure) {
 	}
 	out := x.head[:0]
 	if x.grpc {
-		x.shard.requests.GRPC(f.grpcCode())
+		code := x.grpcCode(f)
+		x.shard.requests.GRPC(code)
 		x.status, body = http.StatusOK, ""
-		out = f.appendGRPC(out, "sidecar: "+x.shard.proxy.Name+": "+f.message())
+		out = append(out, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n"...)
+		out = appendGRPC(out, code, x.grpcText(f))
 	} else {
 		x.status = status
 		out, body = x.appendOwn(out, status, contentType, body)

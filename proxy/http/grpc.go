@@ -129,13 +129,18 @@ func (x *exchange) unwantedStatus() *failure {
 	return f
 }
 
-// grpcFailure is the status by which a failure of ours is told to a client of gRPC.
+// grpcCode is the status by which a failure of ours is told to a client of gRPC.
+func (x *exchange) grpcCode(f *failure) metrics.GRPCCode {
+	if x.deadline > 0 && x.shard.loop.Now() >= x.deadline && f.status == http.StatusGatewayTimeout {
+		return metrics.GRPCDeadlineExceeded
+	}
+	return f.grpcCode()
+}
+
 func (f *failure) grpcCode() metrics.GRPCCode {
 	switch {
 	case f.cause == metrics.CauseClientGone:
 		return metrics.GRPCCancelled
-	case f.cause == metrics.CauseOverLimit, f.cause == metrics.CauseShed:
-		return metrics.GRPCUnavailable
 	case f.status == http.StatusGatewayTimeout && f.cause != metrics.CauseConnectTimeout:
 		return metrics.GRPCDeadlineExceeded
 	case f.status >= 500:
@@ -146,11 +151,14 @@ func (f *failure) grpcCode() metrics.GRPCCode {
 	return metrics.GRPCInternal // a request that is none
 }
 
-// appendGRPC writes the head of an answer of our own to a client of gRPC: all there is to say
-// stands in it.
-func (f *failure) appendGRPC(out []byte, text string) []byte {
-	out = append(out, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n"...)
-	out = appendNumber(out, grpcStatus+": ", int(f.grpcCode()))
+// grpcText is what a person is told of a failure in grpc-message.
+func (x *exchange) grpcText(f *failure) string {
+	return "sidecar: " + x.shard.proxy.Name + ": " + f.message()
+}
+
+// appendGRPC writes a status as fields, in a head or behind the last chunk.
+func appendGRPC(out []byte, code metrics.GRPCCode, text string) []byte {
+	out = appendNumber(out, grpcStatus+": ", int(code))
 	out = append(out, grpcMessage+": "...)
 	for _, c := range []byte(text) {
 		if c >= ' ' && c <= '~' && c != '%' {
@@ -160,4 +168,16 @@ func (f *failure) appendGRPC(out []byte, text string) []byte {
 		}
 	}
 	return append(out, "\r\n"...)
+}
+
+// endCall ends a call whose endpoint has failed in the middle with a status of ours, in place of
+// the endpoint's. It is false where nothing can be said any more, or nobody listens.
+func (x *exchange) endCall(f *failure) bool {
+	x.shard.requests.GRPC(metrics.GRPCMissing)
+	if f.status == 0 || !x.back.body.Between() || x.back.pending() {
+		return false
+	}
+	x.head = append(append(x.head[:0], "0\r\n"...), appendGRPC(nil, x.grpcCode(f), x.grpcText(f))...)
+	x.head = append(x.head, "\r\n"...)
+	return x.tell(x.head) == nil
 }

@@ -66,9 +66,8 @@ func TestOwnFailuresAreToldInGRPCsWay(t *testing.T) {
 			t.Errorf("%v is %v, want %v", tt.f.cause, got, tt.want)
 		}
 	}
-	f := failure{cause: metrics.CauseConnectFailed, status: 502}
-	const want = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: 14\r\ngrpc-message: 100%25 of %C3%A4%0A\r\n"
-	if got := string(f.appendGRPC(nil, "100% of ä\n")); got != want {
+	const want = "grpc-status: 14\r\ngrpc-message: 100%25 of %C3%A4%0A\r\n"
+	if got := string(appendGRPC(nil, metrics.GRPCUnavailable, "100% of ä\n")); got != want {
 		t.Errorf("got %q", got)
 	}
 }

@@ -50,6 +50,12 @@ func (b *Body) Init(kind BodyKind, n int64) {
 // Done reports whether the body is complete.
 func (b *Body) Done() bool { return b.done }
 
+// Between reports whether a chunked body that passes with its framing is between two chunks: a
+// last chunk, with trailers, may stand here.
+func (b *Body) Between() bool {
+	return b.Kind == Chunked && !b.Decode && !b.done && b.state == chunkSize
+}
+
 // Seen returns the octets of data so far, without chunk framing.
 func (b *Body) Seen() int64 { return b.seen }
 

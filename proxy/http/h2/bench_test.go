@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"testing"
 
 	"sidecar/internal/eventloop"
@@ -116,4 +117,44 @@ func benchCall(k *Client, request, in []byte) error {
 			return err
 		}
 	}
+}
+
+// BenchmarkBulk is a mebibyte of a response's body, with so many streams at once.
+func BenchmarkBulk(b *testing.B) {
+	for _, count := range []int{1, 16} {
+		b.Run(strconv.Itoa(count), func(b *testing.B) { benchBulk(b, count) })
+	}
+}
+
+func benchBulk(b *testing.B, count int) {
+	const size = 1 << 20
+	tt := newTester(b)
+	data := make([]byte, 16<<10)
+	k := tt.client(tt.serve(func(_ *eventloop.Task, c *eventloop.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(b.N*size/count/len(data)*len(data))+"\r\n\r\n")
+		for range b.N * size / count / len(data) {
+			if _, err := c.Write(data); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}))
+	done := make(chan struct{}, count)
+	b.SetBytes(size)
+	b.ResetTimer()
+	for range count {
+		tt.on(func() {
+			tt.l.Go(eventloop.RunFunc(func(*eventloop.Task) {
+				defer func() { done <- struct{}{} }()
+				if err := benchCall(k, []byte(benchRequest), make([]byte, 16<<10)); err != nil {
+					b.Error(err)
+				}
+			}))
+		})
+	}
+	for range count {
+		<-done
+	}
+	b.StopTimer()
+	tt.on(k.Close)
 }

@@ -61,8 +61,8 @@ func chaos(rnd *rand.Rand, list ...string) []byte {
 			}
 		}
 	}
-	if rnd.IntN(4) == 0 {
-		out[rnd.IntN(len(out)+1)%max(len(out), 1)] ^= byte(1 << rnd.IntN(8))
+	if len(out) > 0 && rnd.IntN(4) == 0 {
+		out[rnd.IntN(len(out))] ^= byte(1 << rnd.IntN(8))
 	}
 	return out
 }

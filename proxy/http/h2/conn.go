@@ -16,6 +16,9 @@ const (
 	settingsTime = 10 * time.Second
 	// pingTime is how long it has to answer a ping.
 	pingTime = 5 * time.Second
+	// quietTime is how long after a ping the next one is sent at the earliest when nothing has
+	// moved meanwhile. Servers of gRPC take more than one in five minutes for abuse.
+	quietTime = 5*time.Minute + 10*time.Second
 	// partTime and partBytes are how long and for how many octets a connection that has ended
 	// is still read: with unread octets the kernel would answer with a reset, which may destroy
 	// what the peer has not read yet.
@@ -63,7 +66,7 @@ type conn struct {
 	ourWindow  int    // recvWindow of a stream when it begins, as far as the peer knows
 
 	streams  map[uint32]*stream // those that are open for either side
-	all      list               // those that somebody uses
+	all      list               // those that somebody uses, and orphans
 	spare    []*stream
 	told     []*eventloop.Conn // scratch: who is to be signalled
 	lines    []byte            // scratch: of trailers
@@ -73,15 +76,17 @@ type conn struct {
 	next     uint32            // the next one that we open
 	gone     departed
 
-	settled                            bool // the peer's settings have come
-	acked                              bool // … and ours are acknowledged
-	away                               bool // the peer has said GOAWAY
-	drain                              drainState
-	settingsTime, pingTime, orphanTime time.Duration
+	settled bool // the peer's settings have come
+	acked   bool // … and ours are acknowledged
+	away    bool // the peer has said GOAWAY
+	drain   drainState
+
+	settingsTime, pingTime, quietTime, orphanTime time.Duration // as the constants, but for tests
 
 	began     time.Duration
 	heard     time.Duration // when octets came last
 	pinged    time.Duration // when a sign of life was asked for, 0: not
+	moved     bool          // something has, either way, since the last ping
 	drained   time.Duration // when draining began
 	idleSince time.Duration
 	stuck     time.Duration // since when many streams wait for windows, and none sends
@@ -105,12 +110,15 @@ func newConn(sock *eventloop.Conn, o *Options) *conn {
 		sendWindow: firstWindow, peerWindow: firstWindow, ourWindow: firstWindow, recvWindow: firstWindow,
 		peerFrame: defaultFrame, streams: make(map[uint32]*stream),
 	}
-	c.settingsTime, c.pingTime, c.orphanTime = settingsTime, pingTime, orphanTime
+	c.settingsTime, c.pingTime, c.quietTime, c.orphanTime = settingsTime, pingTime, quietTime, orphanTime
+	c.moved = true
 	c.line.of = inLine
 	c.peerMax = unknownMax
 	c.packer = newPacker(c.opts.Scheme)
 	c.dec = hpack.NewDecoder(tableSize, c.field)
 	c.dec.SetMaxStringLength(2 * c.opts.HeaderList) // less than what ends the connection
+	sock.SetReadTimeout(0)
+	sock.SetWriteTimeout(0)
 	c.began = c.loop.Now()
 	c.heard, c.idleSince = c.began, c.began
 	c.resets = allowance{resetBurst, c.began}

@@ -148,7 +148,7 @@ func (c *conn) takeReset(id uint32, code Code) {
 		return
 	}
 	c.opts.Counters.ResetsIn.Add(1)
-	if !c.client && !s.ended {
+	if !c.client && !s.ended && c.loop.Now()-s.opened < resetAge {
 		c.resetting()
 	}
 	err := &Error{Code: code, Stream: true, Remote: true}

@@ -169,7 +169,7 @@ func (c *conn) takeRequest(b *block) {
 	c.moving(0)
 	c.begin(s)
 	s.id, s.kind, s.headed, s.peerDone, s.frame = b.id, requestList, true, b.end, body
-	s.window, s.recvWindow = c.peerWindow, c.ourWindow
+	s.window, s.recvWindow, s.opened = c.peerWindow, c.ourWindow, c.loop.Now()
 	c.streams[s.id] = s
 	s.text.begin(c.packer, responseList, method)
 	s.conn = eventloop.Layered(s, c.sock)

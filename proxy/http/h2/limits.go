@@ -6,9 +6,13 @@ import "time"
 // time gives back, so that a burst passes and a steady flood does not.
 const (
 	// resetBurst and resetRate (per second) are for streams that are opened and reset. Clients
-	// that hedge or give up in time do so too, but not as often as they could send frames.
+	// that hedge or give up in time do so too, but not as often as they could send frames. When
+	// a service hangs all of its callers may give up, call after call; those have waited, each
+	// on one of the streams that there may be at once, which is limit enough. So resets by the
+	// client count only before resetAge.
 	resetBurst = 1000
 	resetRate  = 100
+	resetAge   = 50 * time.Millisecond
 	// frameBurst and frameRate are for frames that only keep us busy. frameBonus comes on top
 	// for each frame that opens a stream or carries data, either way, and one more for every
 	// bonusBytes of data: who receives much sends many WINDOW_UPDATEs, some clients one of the
@@ -72,6 +76,10 @@ func (c *conn) idling(f Flood) {
 // moving counts a frame that opens a stream or carries so much data.
 func (c *conn) moving(data int) {
 	c.frames.left = min(c.frames.left+frameBonus+data/bonusBytes, frameMost)
+	if !c.moved {
+		c.moved = true
+		c.arm()
+	}
 }
 
 // flood ends the connection because of abuse.

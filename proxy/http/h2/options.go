@@ -19,8 +19,9 @@ type Options struct {
 	// least 64 KiB, with which every connection begins.
 	Window, ConnWindow int
 	// Ping is after how long without anything from the peer it is asked for a sign of life,
-	// while there are streams. Without one within five seconds the connection is broken.
-	// Default 15 s.
+	// while there are streams. Without one within five seconds the connection is broken. As long
+	// as nothing but the answer comes it is asked again after five minutes only, since servers
+	// of gRPC do not stand more. Default 15 s.
 	Ping time.Duration
 	// Idle is how long a server keeps a connection without streams. Default: for ever.
 	Idle time.Duration

@@ -293,11 +293,7 @@ func (c *conn) takeData(f *frame, p []byte) {
 	s := f.s
 	s.unread += len(p)
 	for len(p) > 0 {
-		room := dataOverhead + 1
-		if whole := dataOverhead + len(p); whole <= keepOwn {
-			room = whole
-		}
-		text := s.inbox.open(c.loop, room)
+		text := s.inbox.open(c.loop, dataOverhead+min(len(p), keepOwn)) // in few pieces
 		n := min(len(p), cap(text)-len(text)-dataOverhead)
 		text, err := s.frame.data(text, p[:n])
 		s.inbox.put(text)

@@ -53,9 +53,6 @@ func (c *conn) Flush() {
 	c.flushed += uint64(n)
 	if n > 0 {
 		c.round++
-		if c.stuck != 0 {
-			c.stuck = c.loop.Now()
-		}
 	}
 	if c.sent < len(c.out) {
 		if n > 0 || !c.stalling {

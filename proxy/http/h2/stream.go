@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"time"
 
 	"sidecar/internal/eventloop"
 )
@@ -26,10 +27,11 @@ type stream struct {
 	unread     int // octets of data that are in the inbox
 	owed       int // octets read that the peer has not been told of
 	recvWindow int
-	headed     bool // the head has been received, of a response the final one
-	peerDone   bool // the peer has ended it
-	ended      bool // … and we have: END_STREAM is on its way
-	orphan     bool // nobody uses it any more, but the peer has not ended it yet
+	headed     bool          // the head has been received, of a response the final one
+	peerDone   bool          // the peer has ended it
+	ended      bool          // … and we have: END_STREAM is on its way
+	opened     time.Duration // server: loop time at which it came
+	orphan     bool          // nobody uses it any more, but the peer has not ended it yet
 	err        error
 	stop       error // why nothing can be sent any more, although there is nothing wrong
 
@@ -285,6 +287,9 @@ func (s *stream) data(p []byte, end bool) int {
 	}
 	s.window -= n
 	s.burst += n
+	if c.stuck != 0 {
+		c.stuck = c.loop.Now()
+	}
 	c.sendWindow -= n
 	c.moving(n)
 	c.schedule()

@@ -43,8 +43,8 @@ func (c *conn) tick() {
 		return
 	}
 	switch {
-	case c.live > 0 && c.pinged == 0 && now-c.heard >= c.opts.Ping:
-		c.pinged = now
+	case c.live > 0 && c.pinged == 0 && now >= c.nextPing():
+		c.pinged, c.moved = now, false
 		c.room()
 		c.out = appendPing(c.out, 0, pingAlive)
 		c.schedule()
@@ -77,11 +77,19 @@ func (c *conn) due() time.Duration {
 	case c.pinged != 0:
 		sooner(c.pinged + c.pingTime)
 	case c.live > 0:
-		sooner(c.heard + c.opts.Ping)
+		sooner(c.nextPing())
 	case !c.client && c.opts.Idle > 0 && c.drain == serving:
 		sooner(c.idleSince + c.opts.Idle)
 	}
 	return at
+}
+
+// nextPing is when the peer is asked for a sign of life if none comes by itself.
+func (c *conn) nextPing() time.Duration {
+	if c.moved {
+		return c.heard + c.opts.Ping
+	}
+	return c.heard + max(c.opts.Ping, c.quietTime)
 }
 
 // arm sets the timer, unless it will fire in time. A timer that fires too early costs less than

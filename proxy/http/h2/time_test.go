@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"sidecar/internal/eventloop"
 )
 
 const short = 20 * time.Millisecond
@@ -41,6 +43,7 @@ func TestAPeerThatDoesNotAnswerPings(t *testing.T) {
 func TestAPeerThatAnswersPings(t *testing.T) {
 	tt := newTester(t)
 	tt.opts.Ping = short
+	tt.prep = func(c *conn) { c.quietTime = short }
 	k, r := tt.serveRaw()
 	s := r.open(k, 1, getRequest)
 	for range 3 {
@@ -61,6 +64,40 @@ func TestAPeerThatAnswersPings(t *testing.T) {
 	})
 	r.conn.Close()
 	tt.quiet()
+}
+
+// A stream on which nothing moves for hours is no reason to ask often.
+func TestPingsOfAQuietStream(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Ping = short
+	k, r := tt.serveRaw()
+	s := r.open(k, 1, getRequest)
+	for {
+		if f, ok := r.next().(*http2.PingFrame); ok && !f.IsAck() {
+			r.check(r.fr.WritePing(true, f.Data))
+			break
+		}
+	}
+	tt.until("the answer is there", func() bool { return k.c.pinged == 0 })
+	tt.on(func() {
+		if next := k.c.due() - k.c.heard; next != quietTime {
+			t.Errorf("the next ping comes after %v", next)
+		}
+	})
+	r.headers(1, false, r.block(":status", "200"))
+	tt.until("the head is there", func() bool { return s[0].Has(eventloop.Readable) })
+	tt.on(func() {
+		if next := k.c.nextPing() - k.c.heard; next != short {
+			t.Errorf("when something has moved the next ping comes after %v", next)
+		}
+	})
+	for { // and it does
+		if f, ok := r.next().(*http2.PingFrame); ok && !f.IsAck() {
+			break
+		}
+	}
+	tt.on(k.Close)
+	r.conn.Close()
 }
 
 func TestSettingsThatAreNotAcknowledged(t *testing.T) {

@@ -2,7 +2,8 @@ package h2
 
 import (
 	"bytes"
-	"hash/maphash"
+	"encoding/binary"
+	"math/bits"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -49,7 +50,6 @@ type packer struct {
 	added   uint64 // octets added to the table
 	block   []byte // the one that is made
 	name    []byte // the field's, in lower case
-	seed    maphash.Seed
 	slots   [packSlots]packSlot
 
 	// Heads come whole or are put together first, so that all streams can share these.
@@ -79,7 +79,7 @@ const (
 
 // newPacker returns a packer; scheme is that of the requests it will make.
 func newPacker(scheme string) *packer {
-	p := &packer{scheme: scheme, seed: maphash.MakeSeed()}
+	p := &packer{scheme: scheme}
 	p.table = hpack.NewEncoder(p)
 	return p
 }
@@ -254,10 +254,32 @@ func (p *packer) write(name, value string) {
 	_ = p.table.WriteField(hpack.HeaderField{Name: name, Value: value}) // it fails if Write does
 }
 
+// fieldHash tells fields apart well enough to find their slots: by their lengths and their ends.
+// Two of one hash only share a slot, so nothing is won by making some on purpose.
+func fieldHash(name, value []byte) uint64 {
+	h := (edges(name)*0x9e3779b97f4a7c15 ^ edges(value)) * 0xd6e8feb86659fd93
+	return h ^ h>>32
+}
+
+// edges is a number of the length of b and up to eight octets at either end.
+func edges(b []byte) uint64 {
+	n := len(b)
+	length := uint64(n) * 0xff51afd7ed558ccd
+	switch {
+	case n >= 8:
+		return binary.LittleEndian.Uint64(b) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(b[n-8:]), 29) ^ length
+	case n >= 4:
+		return uint64(binary.LittleEndian.Uint32(b))<<32 ^ uint64(binary.LittleEndian.Uint32(b[n-4:])) ^ length
+	case n > 0:
+		return uint64(b[0])<<16 ^ uint64(b[n/2])<<8 ^ uint64(b[n-1]) ^ length
+	}
+	return length
+}
+
 // repeated returns the slot of a field that has come before, or nil if it is new. Then it is
 // remembered, unless its slot belongs to one that comes more often.
 func (p *packer) repeated(name, value []byte) *packSlot {
-	hash := maphash.Bytes(p.seed, name)*31 + maphash.Bytes(p.seed, value)
+	hash := fieldHash(name, value)
 	s := &p.slots[hash%packSlots]
 	switch {
 	case s.hash != hash && s.credit > 0:
