@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
@@ -32,7 +33,7 @@ func (x *exchange) multiplexed() bool {
 // what that leads to.
 func (x *exchange) openStream(p *pool) *failure {
 	x.reused = false
-	for {
+	for by := x.by(); ; {
 		k, err := p.stream()
 		if err != nil {
 			return refusedFailure(err)
@@ -42,18 +43,19 @@ func (x *exchange) openStream(p *pool) *failure {
 			return nil
 		}
 		if p.connecting {
-			if f := x.awaitTrunk(p); f != nil {
+			if f := x.awaitPool(p, by); f != nil {
 				return f
 			}
 			continue
 		}
 		p.connecting = true
 		f := x.dial(p)
-		p.connecting = false
 		if f == nil {
-			p.lay(x.up)
+			t := p.lay(x.up)
 			x.up = nil
+			f = x.awaitSettings(p, t)
 		}
+		p.connecting = false
 		p.wake()
 		if f != nil {
 			if f.cause != metrics.CauseOverLimit {
@@ -64,12 +66,37 @@ func (x *exchange) openStream(p *pool) *failure {
 	}
 }
 
-// awaitTrunk waits while another request connects.
-func (x *exchange) awaitTrunk(p *pool) *failure {
-	p.waiting = append(p.waiting, x.task)
+// awaitSettings waits until the server speaks HTTP/2. A connection that ends before has not been
+// made, as far as requests go: none was sent on it, and any may go elsewhere. A server that
+// stops accepts connections for a moment and resets them.
+func (x *exchange) awaitSettings(p *pool, t *trunk) *failure {
+	for by := x.by(); !t.Settled(); {
+		if err := t.Err(); err != nil {
+			return dialFailure(err)
+		}
+		if f := x.awaitPool(p, by); f != nil {
+			p.cut(t)
+			return f
+		}
+	}
+	return nil
+}
+
+// by is the loop's time at which connecting has taken too long, 0: never.
+func (x *exchange) by() time.Duration {
 	limit := x.within(x.shard.proxy.ConnectTimeout)
 	if limit <= 0 {
-		limit = -1
+		return 0
+	}
+	return x.shard.loop.Now() + limit
+}
+
+// awaitPool waits for something to happen in a pool.
+func (x *exchange) awaitPool(p *pool, by time.Duration) *failure {
+	p.waiting = append(p.waiting, x.task)
+	limit := time.Duration(-1)
+	if by > 0 {
+		limit = max(by-x.shard.loop.Now(), 0)
 	}
 	err := x.task.Wait(limit, eventloop.Interest{Conn: x.conn})
 	p.forget(x.task)
@@ -83,19 +110,20 @@ func (x *exchange) awaitTrunk(p *pool) *failure {
 }
 
 // lay makes a trunk of a connection.
-func (p *pool) lay(k *link) {
+func (p *pool) lay(k *link) *trunk {
 	t := &trunk{link: k}
 	k.conn.SetWriteTimeout(0)
 	t.Client = h2.NewClient(k.conn, &p.shard.proxy.HTTP2)
 	t.OnChange(func() { p.changed(t) })
 	p.trunks = append(p.trunks, t)
+	return t
 }
 
 // stream opens a stream on the trunk that has the fewest, or returns nil if none has one to give.
 func (p *pool) stream() (*link, error) {
 	var best *trunk
 	for _, t := range p.trunks {
-		if t.Free() && (best == nil || t.Streams() < best.Streams()) {
+		if t.Settled() && t.Free() && (best == nil || t.Streams() < best.Streams()) {
 			best = t
 		}
 	}

@@ -59,6 +59,10 @@ func (k *Client) Open() (*eventloop.Conn, error) {
 // Free reports whether Open would return a stream.
 func (k *Client) Free() bool { return k.c.usable() && k.c.live < k.c.limit() }
 
+// Settled reports whether the server has sent its SETTINGS, as every server does at once: before
+// that nothing says that it takes requests, or speaks HTTP/2 at all. OnChange tells of it.
+func (k *Client) Settled() bool { return k.c.settled }
+
 // Usable reports whether streams can be opened now or when others have ended.
 func (k *Client) Usable() bool { return k.c.usable() }
 
