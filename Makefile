@@ -44,13 +44,13 @@ lint: ## golangci-lint with the bans of .golangci.yml
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
 .PHONY: bench
-bench: ## wrk against sidecar, HAProxy and nginx, in turns (needs bench-deps)
+bench: ## wrk and h2load against sidecar, HAProxy and nginx, in turns (needs bench-deps)
 	$(GO) run ./bench $(BENCH)
 
 .PHONY: bench-deps
-bench-deps: ## install wrk, HAProxy and nginx (Debian, needs root)
+bench-deps: ## install wrk, h2load, HAProxy and nginx (Debian, needs root)
 	apt-get update
-	apt-get install -y --no-install-recommends wrk haproxy nginx-light libnginx-mod-stream
+	apt-get install -y --no-install-recommends wrk nghttp2-client haproxy nginx-light libnginx-mod-stream
 
 .PHONY: sim
 sim: ## simulate thousands of sidecars in an outage, in virtual time

@@ -30,6 +30,7 @@ type bench struct {
 // binaries are the paths of the programs. Those that the run does not need are empty.
 type binaries struct {
 	wrk, haproxy, nginx string
+	h2load              string
 	streamModule        string // empty if built in
 	hasStream           bool   // nginx can proxy TCP
 	sidecar, baseline   string
@@ -56,6 +57,11 @@ func (b *bench) prepare() error {
 	if b.bin.nginx, err = findProgram("nginx"); err != nil { // the origin, in any case
 		return err
 	}
+	if b.measures(measureH2) || b.measures(measureGRPC) {
+		if b.bin.h2load, err = findProgram("h2load"); err != nil {
+			return err
+		}
+	}
 	b.bin.streamModule, b.bin.hasStream = findStreamModule(b.bin.nginx, b.opts.streamModule)
 	if b.wants(nameHAProxy) {
 		if b.bin.haproxy, err = findProgram("haproxy"); err != nil {
@@ -74,6 +80,8 @@ func (b *bench) prepare() error {
 	b.origin, err = startOrigin(b)
 	return err
 }
+
+func (b *bench) measures(what string) bool { return slices.Contains(b.opts.measure, what) }
 
 func (b *bench) wants(proxy string) bool { return slices.Contains(b.opts.proxies, proxy) }
 

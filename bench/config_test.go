@@ -50,3 +50,51 @@ func TestHAProxyComesTwiceForLargeBodies(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestProxiesSpeakHTTP2WhereTheTableDoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		setting            setting
+		haproxy, nginx     []string
+		notHAProxy, notNgx string
+	}{
+		"HTTP/2 to HTTP/1.1": {
+			setting{http: true, h2: true, origin: "127.0.0.1:2"},
+			[]string{"bind 127.0.0.1:1 proto h2\n", "server origin 127.0.0.1:2 pool"}, []string{"listen 127.0.0.1:1 http2 ", "proxy_pass "}, "ssl", "grpc_pass",
+		},
+		"gRPC": {
+			setting{http: true, grpc: true, origin: "127.0.0.1:2"},
+			[]string{"bind 127.0.0.1:1 proto h2\n", "server origin 127.0.0.1:2 proto h2 pool"}, []string{"listen 127.0.0.1:1 http2 ", "grpc_pass "}, "ssl", "proxy_pass ",
+		},
+		"TLS": {
+			setting{http: true, cert: &certificate{certFile: "/c", keyFile: "/k", bothFile: "/b"}, origin: "127.0.0.1:2"},
+			[]string{"bind 127.0.0.1:1 ssl crt /b ciphersuites " + tlsSuite}, []string{"listen 127.0.0.1:1 ssl ", "ssl_certificate /c; ssl_certificate_key /k;", "Ciphersuites " + tlsSuite}, "proto h2", "http2",
+		},
+	} {
+		haproxy, nginx := haproxyConfig("127.0.0.1:1", c.setting, spliceOff), nginxHTTP("127.0.0.1:1", c.setting)
+		for _, want := range c.haproxy {
+			if !strings.Contains(haproxy, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, haproxy)
+			}
+		}
+		for _, want := range c.nginx {
+			if !strings.Contains(nginx, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, nginx)
+			}
+		}
+		if strings.Contains(haproxy, c.notHAProxy) || strings.Contains(nginx, c.notNgx) {
+			t.Errorf("%s: %q or %q in\n%s%s", name, c.notHAProxy, c.notNgx, haproxy, nginx)
+		}
+	}
+}
+
+func TestSidecarGetsTheCertificate(t *testing.T) {
+	text := sidecarConfig("127.0.0.1:1", "127.0.0.1:3", setting{http: true, cert: &certificate{certFile: "/c", keyFile: "/k"}})
+	for _, want := range []string{"[service.tls]", `cert_files = ["/c"]`, `key_files  = ["/k"]`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if plain := sidecarConfig("127.0.0.1:1", "127.0.0.1:3", setting{http: true}); strings.Contains(plain, "tls") {
+		t.Errorf("TLS without a certificate:\n%s", plain)
+	}
+}

@@ -24,6 +24,17 @@ func haproxyLauncher(how splice) func(*bench, setting) (*running, error) {
 	}
 }
 
+// haproxyBind is what a bind line says behind the address.
+func haproxyBind(s setting) string {
+	switch {
+	case s.h2 || s.grpc:
+		return " proto h2"
+	case s.cert != nil:
+		return " ssl crt " + s.cert.bothFile + " ciphersuites " + tlsSuite
+	}
+	return ""
+}
+
 func haproxyConfig(addr string, s setting, how splice) string {
 	var c strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&c, format+"\n", args...) }
@@ -60,12 +71,16 @@ func haproxyConfig(addr string, s setting, how splice) string {
 		line("	option splice-response")
 	}
 	line("frontend in")
-	line("	bind %s", addr)
+	line("	bind %s", addr+haproxyBind(s))
 	line("	maxconn %d", s.maxConns)
 	line("	default_backend out")
 	line("backend out")
 	if s.http {
-		line("	server origin %s pool-purge-delay 1m", s.origin)
+		proto := ""
+		if s.grpc {
+			proto = " proto h2"
+		}
+		line("	server origin %s pool-purge-delay 1m", s.origin+proto)
 	} else {
 		line("	server origin %s", s.origin)
 	}

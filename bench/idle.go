@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"strconv"
@@ -134,7 +135,7 @@ func (b *bench) idleRun(p proxy, n int) (before, after memory, err error) {
 		return before, after, err
 	}
 	defer b.stopProxy(r)
-	if err := checkAnswer(r.addr, smallBody); err != nil {
+	if err := checkAnswer(&http.Transport{}, "http://"+r.addr+smallBody.path, smallBody); err != nil {
 		return before, after, err
 	}
 	if err := b.pause(settleTime); err != nil {

@@ -34,6 +34,9 @@ func (b *bench) describe() string {
 	}
 	line("nginx", b.firstLine(b.bin.nginx, "-v"))
 	line("wrk", b.firstLine(b.bin.wrk, "-v"))
+	if b.bin.h2load != "" {
+		line("h2load", b.firstLine(b.bin.h2load, "--version"))
+	}
 	line("runs", fmt.Sprintf("%d rounds of %v per proxy and combination, in turns; medians", b.opts.rounds, b.opts.duration))
 	if b.opts.rounds < 3 {
 		line("caution", "fewer than three rounds say little")

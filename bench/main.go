@@ -6,12 +6,12 @@
 // throughput does on what else the machine is doing. docs/performance.md says how to read
 // the tables.
 //
-//	go run ./bench                       everything, about twelve minutes
-//	go run ./bench -quick                everything, a minute, for a look
+//	go run ./bench                       everything, about seventeen minutes
+//	go run ./bench -quick                everything, two minutes, for a look
 //	go run ./bench -measure http,bulk    two of the tables
 //	go run ./bench -baseline ../old/sidecar -proxies sidecar,haproxy
 //
-// It needs wrk, haproxy and nginx, talks to 127.0.0.1 only, and keeps its files in a
+// It needs wrk, h2load, haproxy and nginx, talks to 127.0.0.1 only, and keeps its files in a
 // temporary folder that it removes. The life of a run: options → bench (temporary folder,
 // origin) → one function per table, which starts the proxies, checks their answers, takes
 // the rounds and stops them → tables and notes on standard output; progress on standard
@@ -42,6 +42,10 @@ func main1() int {
 			return exitCode(bulkOriginMain(os.Args[2:]))
 		case roleBulkClient:
 			return exitCode(bulkClientMain(os.Args[2:]))
+		case roleCallOrigin:
+			return exitCode(callOriginMain(os.Args[2:]))
+		case roleHandshakes:
+			return exitCode(handshakesMain(os.Args[2:]))
 		}
 	}
 	opts, err := parseOptions(os.Args[1:], os.Stderr)

@@ -92,10 +92,30 @@ const nginxLarge = `proxy_buffers            16 64k;
 			proxy_busy_buffers_size  256k;
 			proxy_max_temp_file_size 0;`
 
+const (
+	nginxPass = `proxy_pass         http://origin;
+			proxy_http_version 1.1;
+			proxy_set_header   Connection "";
+			proxy_set_header   X-Forwarded-For $proxy_add_x_forwarded_for;`
+	nginxCallPass = `grpc_pass       grpc://origin;
+			grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`
+)
+
 func nginxHTTP(addr string, s setting) string {
-	more := ""
+	more, how, secure, pass := "", "", "", nginxPass
 	if s.large {
 		more = nginxLarge
+	}
+	if s.h2 || s.grpc {
+		how = " http2" // obsolete from 1.25 on, and understood
+	}
+	if s.grpc {
+		pass = nginxCallPass
+	}
+	if s.cert != nil {
+		how = " ssl"
+		secure = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_protocols TLSv1.2 TLSv1.3; ssl_conf_command Ciphersuites %s;",
+			s.cert.certFile, s.cert.keyFile, tlsSuite)
 	}
 	return fmt.Sprintf(`
 http {
@@ -110,17 +130,15 @@ http {
 		keepalive_requests 1000000000;
 	}
 	server {
-		listen %s backlog=4096;
+		listen %s%s backlog=4096;
+		%s
 		location / {
-			proxy_pass         http://origin;
-			proxy_http_version 1.1;
-			proxy_set_header   Connection "";
-			proxy_set_header   X-Forwarded-For $proxy_add_x_forwarded_for;
+			%s
 			%s
 		}
 	}
 }
-`, nginxTempPaths, s.origin, addr, more)
+`, nginxTempPaths, s.origin, addr, how, secure, pass, more)
 }
 
 func nginxStream(addr string, s setting) string {

@@ -20,9 +20,17 @@ const (
 	measureLarge     = "large" // HTTP, large bodies
 	measureBulk      = "bulk"  // large streams, both directions
 	measureIdle      = "idle"  // memory of idle connections
+	measureH2        = "h2"    // HTTP/2 to HTTP/1.1
+	measureGRPC      = "grpc"  // calls of gRPC
+
+	measureTLS        = "tls"        // HTTP over TLS, small answers and large bodies
+	measureHandshakes = "handshakes" // of TLS
 )
 
-var allMeasures = []string{measureHTTP, measureHTTPLoops, measureLarge, measureTCP, measureBulk, measureIdle}
+var allMeasures = []string{
+	measureHTTP, measureHTTPLoops, measureLarge, measureTCP, measureBulk, measureIdle,
+	measureH2, measureGRPC, measureTLS, measureHandshakes,
+}
 
 // The proxies that can be asked for.
 const (

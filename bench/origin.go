@@ -71,7 +71,7 @@ http {
 		return nil, err
 	}
 	for _, want := range []body{smallBody, largeBody} {
-		if err := b.until(p, func() error { return checkAnswer(addr, want) }); err != nil {
+		if err := b.until(p, func() error { return checkAnswer(&http.Transport{}, "http://"+addr+want.path, want) }); err != nil {
 			return nil, err
 		}
 	}
@@ -85,12 +85,11 @@ func (b body) text() string {
 
 // checkAnswer makes a few requests over one connection and says whether they were answered as
 // the origin answers.
-func checkAnswer(addr string, want body) error {
-	transport := &http.Transport{}
+func checkAnswer(transport *http.Transport, url string, want body) error {
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 2 * time.Second}
 	for range 3 {
-		res, err := client.Get("http://" + addr + want.path)
+		res, err := client.Get(url)
 		if err != nil {
 			return err
 		}

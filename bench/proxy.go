@@ -3,17 +3,39 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 )
 
 // setting is what the proxies of one table have in common.
 type setting struct {
-	http     bool   // else TCP
-	large    bool   // HTTP with large bodies
-	origin   string // where they forward to
-	loops    int    // loops, threads or workers
-	core     int    // where these are pinned, or anyCore
+	http     bool         // else TCP
+	large    bool         // HTTP with large bodies
+	h2       bool         // HTTP with clients that speak HTTP/2 and know that it is there
+	grpc     bool         // the same, and so does the origin
+	cert     *certificate // clients speak TLS; or nil
+	origin   string       // where they forward to
+	loops    int          // loops, threads or workers
+	core     int          // where these are pinned, or anyCore
 	maxConns int
+}
+
+func (s setting) scheme() string {
+	if s.cert != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// transport is a client that speaks with the proxies as the load does.
+func (s setting) transport() *http.Transport {
+	t := &http.Transport{Protocols: new(http.Protocols)}
+	t.Protocols.SetHTTP1(!s.h2 && !s.grpc)
+	t.Protocols.SetUnencryptedHTTP2(s.h2 || s.grpc)
+	if s.cert != nil {
+		t.TLSClientConfig = s.cert.client()
+	}
+	return t
 }
 
 // A proxy is one way to run a program between the load and the origin.

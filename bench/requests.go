@@ -12,58 +12,82 @@ func (b *bench) table(name string) error {
 	switch name {
 	case measureHTTP:
 		pinned.http = true
-		return b.requests(requestPlan{
+		return b.requests(b.byWrk(requestPlan{
 			title:   "HTTP, one loop, thread or worker, pinned",
 			unit:    "req",
-			setting: pinned, proxies: b.httpProxies(), conns: b.opts.connections, body: smallBody,
-			wrkCore: b.opts.loadCore, wrkThreads: 1,
-		})
+			setting: pinned, proxies: b.httpProxies(), conns: b.opts.connections,
+		}, smallBody))
 	case measureHTTPLoops:
 		s := setting{http: true, origin: b.origin.addr, loops: b.opts.loops, core: anyCore, maxConns: 4096}
-		return b.requests(requestPlan{
+		return b.requests(b.byWrk(requestPlan{
 			title:   fmt.Sprintf("HTTP, %d loops, threads or workers, not pinned", b.opts.loops),
 			unit:    "req",
-			setting: s, proxies: b.httpProxies(), conns: b.opts.connections, body: smallBody,
-			wrkCore: anyCore, wrkThreads: 2,
-		})
+			setting: s, proxies: b.httpProxies(), conns: b.opts.connections,
+		}, smallBody))
 	case measureLarge:
 		pinned.http, pinned.large = true, true
-		return b.requests(requestPlan{
+		return b.requests(b.byWrk(requestPlan{
 			title:   fmt.Sprintf("HTTP, bodies of %d KiB, one loop, thread or worker, pinned", largeSize>>10),
 			unit:    "MB",
-			setting: pinned, proxies: b.largeProxies(), conns: largeConns, body: largeBody,
-			wrkCore: b.opts.loadCore, wrkThreads: 1,
-		})
+			setting: pinned, proxies: b.largeProxies(), conns: largeConns,
+		}, largeBody))
 	case measureTCP:
 		proxies, notes := b.tcpProxies()
-		return b.requests(requestPlan{
+		return b.requests(b.byWrk(requestPlan{
 			title:   "TCP, small messages, one loop, thread or worker, pinned",
 			unit:    "msg",
-			setting: pinned, proxies: proxies, conns: []int{64}, body: smallBody,
-			wrkCore: b.opts.loadCore, wrkThreads: 1, notes: notes,
-		})
+			setting: pinned, proxies: proxies, conns: []int{64}, notes: notes,
+		}, smallBody))
 	case measureBulk:
 		return b.bulk()
 	case measureIdle:
 		return b.idle()
+	case measureH2:
+		return b.http2()
+	case measureGRPC:
+		return b.calls()
+	case measureTLS:
+		return b.secured()
+	case measureHandshakes:
+		return b.handshakes()
 	}
 	return fmt.Errorf("no such measurement")
 }
 
-// A requestPlan is a table of wrk runs.
+// A requestPlan is a table of requests, calls, messages or handshakes.
 type requestPlan struct {
 	title, unit string
 	setting     setting
 	proxies     []proxy
 	conns       []int
-	body        body // what is asked for
-	wrkCore     int
-	wrkThreads  int
+	large       bool // what counts is bytes
 	notes       []string
+	origin      []int // its processes
+
+	// load loads a proxy for a while and returns its own CPU time too; check says whether the
+	// answers are the origin's.
+	load  func(addr string, conns int, d time.Duration) (loadResult, time.Duration, error)
+	check func(addr string) error
 }
 
-// requests runs wrk against each proxy in turn, as often as there are rounds, for each number
-// of connections.
+// byWrk returns the plan with wrk as its load, which asks for a body: with one thread beside
+// the origin if the proxies are pinned, else with two anywhere.
+func (b *bench) byWrk(plan requestPlan, want body) requestPlan {
+	core, threads := b.opts.loadCore, 1
+	if plan.setting.core == anyCore {
+		core, threads = anyCore, 2
+	}
+	plan.large, plan.origin = want == largeBody, b.origin.pids
+	url := func(addr string) string { return plan.setting.scheme() + "://" + addr + want.path }
+	plan.load = func(addr string, conns int, d time.Duration) (loadResult, time.Duration, error) {
+		return b.wrk(url(addr), core, threads, conns, d)
+	}
+	plan.check = func(addr string) error { return checkAnswer(plan.setting.transport(), url(addr), want) }
+	return plan
+}
+
+// requests loads each proxy in turn, as often as there are rounds, for each number of
+// connections.
 func (b *bench) requests(plan requestPlan) error {
 	all, err := b.launchAll(plan.proxies, plan.setting)
 	if err != nil {
@@ -74,11 +98,11 @@ func (b *bench) requests(plan requestPlan) error {
 	var results []*result
 	for _, conns := range plan.conns {
 		for _, p := range all {
-			if err := checkAnswer(p.addr, plan.body); err != nil {
+			if err := plan.check(p.addr); err != nil {
 				return fmt.Errorf("%s does not answer as the origin does: %w", p.label, err)
 			}
-			if _, _, err := b.wrk(p.addr+plan.body.path, plan.wrkCore, plan.wrkThreads, conns, time.Second); err != nil { // warms up
-				return err
+			if _, _, err := plan.load(p.addr, conns, time.Second); err != nil { // warms up
+				return fmt.Errorf("%s: %w", p.label, err)
 			}
 		}
 		turn := make([]*result, len(all))
@@ -97,7 +121,7 @@ func (b *bench) requests(plan requestPlan) error {
 		results = append(results, turn...)
 	}
 	t := requestTable(plan.title, plan.unit, results)
-	if plan.body == largeBody {
+	if plan.large {
 		t = largeTable(plan.title, results)
 	}
 	t.notes = append(t.notes, plan.notes...)
@@ -109,18 +133,18 @@ func (b *bench) requestRun(plan requestPlan, p *running, r *result) error {
 	if err := b.check(p); err != nil {
 		return err
 	}
-	var said wrkResult
-	u, err := measured(p.pids, b.origin.pids, func() (cpu time.Duration, err error) {
-		said, cpu, err = b.wrk(p.addr+plan.body.path, plan.wrkCore, plan.wrkThreads, r.conns, b.opts.duration)
+	var said loadResult
+	u, err := measured(p.pids, plan.origin, func() (cpu time.Duration, err error) {
+		said, cpu, err = plan.load(p.addr, r.conns, b.opts.duration)
 		return cpu, err
 	})
 	if err != nil {
 		return err
 	}
-	if plan.body == largeBody {
+	if plan.large {
 		r.addLarge(u, said)
 	} else {
-		r.addWrk(u, said)
+		r.addLoad(u, said)
 	}
 	return b.check(p)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -16,6 +17,7 @@ type result struct {
 	user, system series // the parts of cpu
 	busy         series // share of a core that the proxy used
 	p50, p99     series // µs
+	mean         series // µs, where these are not known
 	errors       int64
 	others       series // share of a core that others used meanwhile
 	kernel       series // … and the kernel's own network threads
@@ -35,20 +37,23 @@ func (r *result) add(u usage, rate, units float64, per time.Duration) {
 	r.stolen = append(r.stolen, float64(u.stolen)/float64(u.wall))
 }
 
-func (r *result) addWrk(u usage, w wrkResult) {
+func (r *result) addLoad(u usage, w loadResult) {
 	r.add(u, w.rate, float64(w.requests), time.Microsecond)
+	r.addTimes(w)
+}
+
+func (r *result) addTimes(w loadResult) {
 	r.p50 = append(r.p50, micros(w.p50))
 	r.p99 = append(r.p99, micros(w.p99))
+	r.mean = append(r.mean, micros(w.mean))
 	r.errors += w.errors
 }
 
-// addLarge is addWrk for large bodies: what counts is their bytes.
-func (r *result) addLarge(u usage, w wrkResult) {
+// addLarge is addLoad for large bodies: what counts is their bytes.
+func (r *result) addLarge(u usage, w loadResult) {
 	bytes := float64(w.requests) * largeSize
 	r.add(u, w.rate*largeSize/1e6, bytes/1e9, time.Millisecond)
-	r.p50 = append(r.p50, micros(w.p50))
-	r.p99 = append(r.p99, micros(w.p99))
-	r.errors += w.errors
+	r.addTimes(w)
 }
 
 // part shows a part of the CPU figure, which may be zero where the whole was measured.
@@ -112,18 +117,34 @@ const (
 	noisyOthers = 0.05
 )
 
-// requestTable lays out results of wrk.
+// percentiles tells whether the load knows of any: h2load tells the mean alone.
+func percentiles(all []*result) bool {
+	return slices.ContainsFunc(all, func(r *result) bool { return r.p99.median() > 0 })
+}
+
+// timeHeads are the titles of what is known of the times of requests.
+func timeHeads(all []*result) []string {
+	if percentiles(all) {
+		return []string{"p50 µs", "p99 µs"}
+	}
+	return []string{"mean µs"}
+}
+
+// requestTable lays out results of requests.
 func requestTable(title, unit string, all []*result) *table {
 	refs := references(all)
 	t := &table{title: title, labels: 2, head: append([]string{
-		"conns", "proxy", unit + "/s", "p50 µs", "p99 µs", "errors", "CPU µs/" + unit, "user", "system", "min–max", "busy",
-	}, ratioHeads(refs)...)}
+		"conns", "proxy", unit + "/s",
+	}, slices.Concat(timeHeads(all), []string{"errors", "CPU µs/" + unit, "user", "system", "min–max", "busy"}, ratioHeads(refs))...)}
 	for _, r := range all {
-		cells := []string{
-			strconv.Itoa(r.conns), r.label, fixed(r.rate.median(), 0), fixed(r.p50.median(), 0), fixed(r.p99.median(), 0),
-			strconv.FormatInt(r.errors, 10), fixed(r.cpu.median(), 2), r.part(r.user, 2), r.part(r.system, 2),
-			between(r.cpu, 2), percent(r.busy.median()),
+		cells := []string{strconv.Itoa(r.conns), r.label, fixed(r.rate.median(), 0)}
+		if percentiles(all) {
+			cells = append(cells, fixed(r.p50.median(), 0), fixed(r.p99.median(), 0))
+		} else {
+			cells = append(cells, fixed(r.mean.median(), 0))
 		}
+		cells = append(cells, strconv.FormatInt(r.errors, 10), fixed(r.cpu.median(), 2), r.part(r.user, 2), r.part(r.system, 2),
+			between(r.cpu, 2), percent(r.busy.median()))
 		t.row(append(cells, ratioCells(r, all, refs)...)...)
 	}
 	t.noteNoise(all)

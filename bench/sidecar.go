@@ -40,6 +40,10 @@ func sidecarConfig(addr, admin string, s setting) string {
 	if s.http {
 		protocol = "http"
 	}
+	secure := ""
+	if s.cert != nil {
+		secure = fmt.Sprintf("\n  [service.tls]\n  cert_files = [%q]\n  key_files  = [%q]\n", s.cert.certFile, s.cert.keyFile)
+	}
 	return fmt.Sprintf(`[admin]
 listen = %q
 
@@ -58,7 +62,7 @@ protocol = %q
   [service.discovery]
   source    = "static"
   instances = [%q]
-`, admin, s.loops, addr, protocol, s.origin)
+%s`, admin, s.loops, addr, protocol, s.origin, secure)
 }
 
 func isReady(admin string) error {

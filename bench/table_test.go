@@ -29,8 +29,8 @@ func TestTableIsAlignedMarkdown(t *testing.T) {
 func TestRequestTableComparesWithWhatWasMeasured(t *testing.T) {
 	measured := func(label string, cpu time.Duration) *result {
 		r := &result{label: label, conns: 64}
-		w := wrkResult{requests: 1_000_000, rate: 100_000, p50: time.Millisecond, p99: 2 * time.Millisecond}
-		r.addWrk(usage{cpu: cpuTime{system: cpu}, wall: 10 * time.Second}, w)
+		w := loadResult{requests: 1_000_000, rate: 100_000, p50: time.Millisecond, p99: 2 * time.Millisecond}
+		r.addLoad(usage{cpu: cpuTime{system: cpu}, wall: 10 * time.Second}, w)
 		return r
 	}
 	text := requestTable("t", "req", []*result{measured(nameSidecar, 6*time.Second), measured(nameHAProxy, 12*time.Second)}).String()
@@ -64,7 +64,7 @@ func TestNoiseIsNoted(t *testing.T) {
 
 func TestLargeTableCountsBytes(t *testing.T) {
 	r := &result{label: nameSidecar, conns: 8}
-	w := wrkResult{requests: 10_000, rate: 1_000, p50: time.Millisecond, p99: 2 * time.Millisecond}
+	w := loadResult{requests: 10_000, rate: 1_000, p50: time.Millisecond, p99: 2 * time.Millisecond}
 	r.addLarge(usage{cpu: cpuTime{system: 5 * time.Second}, wall: 10 * time.Second}, w)
 	text := largeTable("t", []*result{r}).String()
 	for _, cell := range []string{" MB/s ", " 1049 ", " CPU ms/GB ", " 477 ", " 50 % "} { // 10.49 GB

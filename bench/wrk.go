@@ -10,35 +10,36 @@ import (
 	"time"
 )
 
-// wrkResult is what wrk says about one run.
-type wrkResult struct {
+// loadResult is what a load generator says about one run.
+type loadResult struct {
 	requests int64
-	rate     float64 // requests per second
-	p50, p99 time.Duration
-	errors   int64 // failed sockets and answers other than 2xx and 3xx
+	rate     float64       // requests per second
+	p50, p99 time.Duration // of wrk
+	mean     time.Duration // of the others
+	errors   int64         // failed sockets and answers other than 2xx and 3xx
 }
 
-// wrk loads an address, with a path behind it, over keep-alive connections for a while.
-func (b *bench) wrk(url string, core, threads, conns int, d time.Duration) (wrkResult, time.Duration, error) {
+// wrk loads a URL over keep-alive connections for a while.
+func (b *bench) wrk(url string, core, threads, conns int, d time.Duration) (loadResult, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, d+15*time.Second)
 	defer cancel()
 	var out bytes.Buffer
 	p, err := startProcess("wrk", core, &out, b.bin.wrk, "--latency", "--timeout", "5s",
 		"-t", strconv.Itoa(min(threads, conns)), "-c", strconv.Itoa(conns),
-		"-d", strconv.Itoa(int(d.Seconds()))+"s", "http://"+url)
+		"-d", strconv.Itoa(int(d.Seconds()))+"s", url)
 	if err != nil {
-		return wrkResult{}, 0, err
+		return loadResult{}, 0, err
 	}
 	if err := p.finish(ctx); err != nil {
-		return wrkResult{}, 0, err
+		return loadResult{}, 0, err
 	}
 	r, err := parseWrk(out.String())
 	return r, p.cpuUsed(), err
 }
 
 // parseWrk reads what wrk --latency prints.
-func parseWrk(out string) (wrkResult, error) {
-	var r wrkResult
+func parseWrk(out string) (loadResult, error) {
+	var r loadResult
 	var err error
 	found := 0
 	for line := range strings.Lines(out) {

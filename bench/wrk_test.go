@@ -22,7 +22,7 @@ Transfer/sec:     19.76MB
 
 func TestParseWrkReadsTheFigures(t *testing.T) {
 	got, err := parseWrk(wrkAnswer)
-	want := wrkResult{requests: 376843, rate: 75353.25, p50: 812 * time.Microsecond, p99: 1500 * time.Millisecond}
+	want := loadResult{requests: 376843, rate: 75353.25, p50: 812 * time.Microsecond, p99: 1500 * time.Millisecond}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
