@@ -13,9 +13,9 @@ type Service struct {
 	OnDown           string `key:"on_down" default:"keep" allowed:"keep|close" doc:"tcp sessions and tunnels of an endpoint that left or is down"`
 
 	// AcceptProxyFrom holds networks, each as netip.ParsePrefix reads it.
-	AcceptProxyFrom []string `key:"accept_proxy_from" default:"" check:"network" later:"true" doc:"networks whose clients must begin with a PROXY header (version 1 or 2), such as [\"10.0.0.0/8\"]; from others none is taken"`
+	AcceptProxyFrom []string `key:"accept_proxy_from" default:"" check:"network" doc:"networks whose clients must begin with a PROXY header (version 1 or 2), such as [\"10.0.0.0/8\"]; from others none is taken"`
 	// SendProxy is SendProxyOff for protocol http.
-	SendProxy string `key:"send_proxy" default:"off" allowed:"off|v1|v2" later:"true" doc:"for protocol tcp: tell endpoints who the client is by a PROXY header"`
+	SendProxy string `key:"send_proxy" default:"off" allowed:"off|v1|v2" doc:"for protocol tcp: tell endpoints who the client is by a PROXY header"`
 	// SNI is in small letters, and empty for protocol http and where TLS ends here. Services that
 	// share an address differ in it, and one of them at most has none.
 	SNI []string `key:"sni" default:"" check:"server_name" later:"true" doc:"for protocol tcp: only TLS clients that ask for one of these names, such as [\"*.orders.example\"]; services may share an address then"`

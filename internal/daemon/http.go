@@ -32,7 +32,8 @@ func (d *Daemon) newHTTP(s *service) *http.Proxy {
 		HeadTimeout: c.HTTP.HeadTimeout, ClientIdle: c.HTTP.ClientIdle,
 		ConnectTimeout: c.Timeout.Connect, RequestTimeout: c.Timeout.Request,
 		UpstreamIdle: c.Timeout.UpstreamIdle, StreamIdle: c.Timeout.Idle, PoolPerEndpoint: poolSize(c),
-		TLS: terminationConfig(s.tls), UpstreamTLS: upstreamTLS(s.upstreamTLS),
+		AcceptFrom: senders(c.AcceptProxyFrom),
+		TLS:        terminationConfig(s.tls), UpstreamTLS: upstreamTLS(s.upstreamTLS),
 		Upstream: upstreamProtocol(c.UpstreamProtocol),
 		HTTP2: h2.Options{
 			MaxStreams: uint32(c.HTTP2.MaxStreams), HeaderList: c.HTTP2.HeaderList,

@@ -66,6 +66,7 @@ func (d *Daemon) newService(c *config.Service) (*service, error) {
 			Sessions: d.metrics.TCP(c.Name), Listener: s.counts,
 			ConnectTimeout: c.Timeout.Connect, IdleTimeout: orNone(c.Timeout.Idle), Tries: tcpTries(&c.Retry), Hash: tcpHash(c),
 			CloseOnDown: c.OnDown == config.OnDownClose, TLS: terminationConfig(termination), UpstreamTLS: plainUpstreamTLS(origination),
+			AcceptFrom: senders(c.AcceptProxyFrom), SendProxy: sendProxy(c.SendProxy),
 		})
 	default:
 		return nil, fmt.Errorf("protocol %q is not built", c.Protocol)

@@ -7,6 +7,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/internal/secure"
 	"sidecar/proxy/http/h2"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
@@ -20,7 +21,7 @@ type client struct {
 	h2         *h2.Server         // if it speaks HTTP/2; the streams are clients of their own
 	busy       bool               // a task serves it
 	stream     bool               // it is a stream of HTTP/2
-	secured    bool               // its TLS handshake has ended well
+	met        bool               // what comes before its first request has been asked for
 	known      bool               // … or is known to speak HTTP/1.1
 }
 
@@ -48,12 +49,31 @@ func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 // Run serves requests until nothing more is there to be read.
 func (c *client) Run(t *eventloop.Task) {
 	defer c.leave()
-	if c.shard.proxy.TLS != nil && !c.stream && !c.secured && !c.secure(t) {
-		return
+	if !c.stream && !c.met {
+		c.met = true
+		if !c.introduced(t) || c.shard.proxy.TLS != nil && !c.secure(t) {
+			return
+		}
 	}
 	if first, yes := c.serve(t); yes {
 		c.multiplex(t, first)
 	}
+}
+
+// introduced takes the PROXY header of those who send one. It is false if that is no header.
+func (c *client) introduced(t *eventloop.Task) bool {
+	s := c.shard
+	if !s.proxy.AcceptFrom.Has(c.conn) {
+		return true
+	}
+	err := preamble.Receive(t, c.conn, s.proxy.HeadTimeout)
+	if err == nil {
+		return true
+	}
+	if ce := s.proxy.Log.Check(zapcore.InfoLevel, "no PROXY header from one who has to send it"); ce != nil {
+		ce.Write(zap.String("service", s.proxy.Name), zap.Stringer("client", c.conn.RemoteAddrPort()), zap.Error(err))
+	}
+	return false
 }
 
 // secure makes the client's connection one with TLS. It is false if that has failed, or if all
@@ -69,7 +89,6 @@ func (c *client) secure(t *eventloop.Task) bool {
 		}
 		return false
 	}
-	c.secured = true
 	if conn.Protocol() == "h2" {
 		c.multiplex(t, nil)
 		return false

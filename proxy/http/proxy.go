@@ -13,6 +13,7 @@ import (
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
 	"sidecar/proxy/http/h2"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
@@ -93,6 +94,9 @@ type Options struct {
 
 	// TLS is what clients are spoken to with; nil: in plain text.
 	TLS *tls.Config
+
+	// AcceptFrom are those who must begin with a PROXY header.
+	AcceptFrom preamble.Senders
 
 	// UpstreamTLS is what endpoints are spoken to with, by HTTP/2 or by HTTP/1.1; nil: in plain
 	// text. It is asked for each connection, so that new files count. A config without a

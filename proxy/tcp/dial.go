@@ -3,6 +3,7 @@ package tcp
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/internal/secure"
 	"sidecar/metrics"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
@@ -167,7 +169,26 @@ func (s *session) established(c *eventloop.Conn) {
 	s.endpoint = c
 	s.up = direction{src: s.client, dst: c}
 	s.down = direction{src: c, dst: s.client}
+	if s.lane.proxy.sendProxy > 0 {
+		s.introduce()
+	}
 	s.active = s.lane.loop.Now()
+}
+
+// introduce puts the PROXY header in front of what goes to the endpoint.
+func (s *session) introduce() {
+	source := s.client.RemoteAddrPort()
+	var destination netip.AddrPort
+	if local, ok := s.client.LocalAddr().(*net.TCPAddr); ok {
+		destination = local.AddrPort()
+	}
+	d := &s.up
+	d.buf = s.lane.loop.Buffer()
+	if s.lane.proxy.sendProxy == 1 {
+		d.rest = preamble.AppendV1(d.buf[:0], source, destination)
+	} else {
+		d.rest = preamble.AppendV2(d.buf[:0], source, destination)
+	}
 }
 
 // exhausted tells whether it is this host that lacks something, so that it is no use to

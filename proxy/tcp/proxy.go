@@ -10,6 +10,7 @@ import (
 
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
@@ -42,6 +43,11 @@ type Options struct {
 	// endpoint's address.
 	UpstreamTLS func() *tls.Config
 
+	// AcceptFrom are those who must begin with a PROXY header.
+	AcceptFrom preamble.Senders
+	// SendProxy is the version of the PROXY header that endpoints are told of the client by, 0: none.
+	SendProxy int
+
 	// CloseOnDown cuts the sessions of an endpoint when it is retired or marked down by its
 	// health check, even if it goes on being used because all are down. Otherwise they run on.
 	CloseOnDown bool
@@ -60,6 +66,8 @@ type Proxy struct {
 	tls      *tls.Config
 
 	upstreamTLS func() *tls.Config
+	acceptFrom  preamble.Senders
+	sendProxy   int
 }
 
 // settings may change while sessions run.
@@ -73,7 +81,7 @@ var _ eventloop.Acceptor = (*Proxy)(nil)
 // New makes a Proxy whose sessions run on the loops of group. It registers with the service
 // and therefore comes before Service.Run.
 func New(group *eventloop.Group, o Options) *Proxy {
-	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash, tls: o.TLS, upstreamTLS: o.UpstreamTLS}
+	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash, tls: o.TLS, upstreamTLS: o.UpstreamTLS, acceptFrom: o.AcceptFrom, sendProxy: o.SendProxy}
 	if p.tries <= 0 {
 		p.tries = DefaultTries
 	}

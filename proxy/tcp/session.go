@@ -7,6 +7,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/internal/secure"
 	"sidecar/metrics"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
@@ -78,9 +79,15 @@ func (s *session) Run(t *eventloop.Task) {
 // handshakeTime is how long a client may take for its TLS handshake.
 const handshakeTime = 10 * time.Second
 
-// secure makes the client's connection one with TLS, where that is asked for; false means that
-// the session has failed.
+// secure takes the PROXY header and makes the client's connection one with TLS, where these are
+// asked for; false means that the session has failed.
 func (s *session) secure(t *eventloop.Task) bool {
+	if s.lane.proxy.acceptFrom.Has(s.client) {
+		if err := preamble.Receive(t, s.client, handshakeTime); err != nil {
+			s.fail(metrics.CauseBadRequest, err)
+			return false
+		}
+	}
 	config := s.lane.proxy.tls
 	if config == nil {
 		return true
