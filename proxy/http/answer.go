@@ -37,7 +37,11 @@ func (x *exchange) answer() *failure {
 
 	now := x.shard.loop.Now()
 	took := now - x.waited
-	x.lease.Report(x.judgement(took))
+	if r := x.judgement(took); x.openEnded() {
+		x.unjudged, x.pending = r, true
+	} else {
+		x.lease.Report(r)
+	}
 	x.shard.latencies.add(now, took)
 	x.firstByte = now - x.started
 	x.shard.requests.FirstByte.Observe(x.firstByte)

@@ -39,6 +39,9 @@ type exchange struct {
 	untimed  int    // of reqHead, without what each try adds: see endHead
 	out      flow   // the request to the endpoint
 
+	unjudged upstream.Result // what the endpoint is told when the call has ended well
+	pending  bool            // … which it has not been yet
+
 	key     upstream.PickKey
 	address [16]byte             // of the client, where it makes the key
 	next    upstream.Lease       // for the next try, if again has acquired it
@@ -183,7 +186,7 @@ func (x *exchange) serve() bool {
 func (x *exchange) reset() {
 	x.req.Reset()
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
-	x.hedged, x.rescued, x.grpc = false, false, false
+	x.hedged, x.rescued, x.grpc, x.pending = false, false, false, false
 	x.attempts, x.status, x.uw, x.asked, x.deadline = 0, 0, 0, 0, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
@@ -313,6 +316,9 @@ func (x *exchange) relay() *failure {
 		case finished:
 			x.finish()
 			return nil
+		}
+		if x.pending {
+			x.promise()
 		}
 		if x.back.body.Seen() > seen {
 			x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now(), x.shard.proxy.Retry.Stalled)

@@ -68,7 +68,7 @@ func dialFailure(err error) *failure {
 	switch {
 	case errors.As(err, &full):
 		return unavailable(err)
-	case errors.Is(err, errNoAddress):
+	case errors.Is(err, errNoAddress), errors.Is(err, errNoTrunk):
 		return &failure{cause: metrics.CauseOther, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,

@@ -42,7 +42,7 @@ type link struct {
 func (s *shard) pool(e *upstream.Endpoint) *pool {
 	p := s.pools[e]
 	if p == nil {
-		p = &pool{shard: s, endpoint: e}
+		p = &pool{shard: s, endpoint: e, left: e.Retired()}
 		if !e.Retired() { // or nobody would ever take it out again
 			s.pools[e] = p
 		}

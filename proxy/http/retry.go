@@ -180,6 +180,11 @@ func (x *exchange) judge(f *failure) {
 		return
 	}
 	r := x.verdict(&x.try, f)
+	if x.begun && x.pending {
+		x.pending = false
+		x.lease.Report(r)
+		return
+	}
 	if x.begun {
 		if !x.tunneled() { // how those who speak through a tunnel part is theirs
 			x.lease.Break(r)

@@ -88,7 +88,8 @@ func (x *exchange) startSecond(fresh bool) (err error) {
 	case !fresh:
 		c.up = pool.get(true)
 	}
-	if c.reused = c.up != nil; c.reused {
+	c.reused = c.up != nil && c.up.trunk == nil
+	if c.up != nil {
 		c.up.conn.SetWriteTimeout(x.within(s.proxy.RequestTimeout))
 	} else {
 		if c.up, err = pool.startDial(false); err != nil {

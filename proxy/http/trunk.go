@@ -8,6 +8,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h2"
+	"sidecar/upstream"
 )
 
 // A trunk is an HTTP/2 connection to an endpoint, on which the streams of many requests lie. It
@@ -33,7 +34,7 @@ func (x *exchange) multiplexed() bool {
 // what that leads to.
 func (x *exchange) openStream(p *pool) *failure {
 	x.reused = false
-	for by := x.by(); ; {
+	for by, dialled := x.by(), false; ; {
 		k, err := p.stream()
 		if err != nil {
 			return refusedFailure(err)
@@ -48,7 +49,10 @@ func (x *exchange) openStream(p *pool) *failure {
 			}
 			continue
 		}
-		p.connecting = true
+		if dialled {
+			return refusedFailure(errNoTrunk) // it has said at once that it takes nothing
+		}
+		dialled, p.connecting = true, true
 		f := x.dial(p)
 		if f == nil {
 			t := p.lay(x.up)
@@ -152,7 +156,9 @@ func (s *shard) strand(conn *eventloop.Conn, p *pool, t *trunk) *link {
 
 // changed looks after a trunk of which something has changed.
 func (p *pool) changed(t *trunk) {
-	if t.Err() != nil || t.Streams() == 0 && (!t.Usable() || p.left || p.shard.draining) {
+	// One that somebody waits for has not been of use yet.
+	unused := t.Streams() == 0 && !p.connecting
+	if t.Err() != nil || unused && (!t.Usable() || p.left || p.shard.draining) {
 		p.cut(t)
 	}
 	p.wake()
@@ -217,8 +223,37 @@ func (x *exchange) settle() {
 		code = metrics.GRPCCode(n)
 	}
 	x.shard.requests.GRPC(code)
-	if r := grpcResult(code); r.Outcome.Failure() {
+	r := grpcResult(code)
+	if x.pending {
+		if r.Outcome == upstream.Success {
+			r = x.unjudged
+		}
+		x.pending = false
+		x.lease.Report(r)
+	} else if r.Outcome.Failure() {
 		x.lease.Break(r)
+	}
+}
+
+// promiseAfter is how long a call of gRPC may last before its head counts: it says how a short one
+// has ended only with its trailers, and a stream may last for hours.
+const promiseAfter = time.Second
+
+// openEnded tells whether the response is a call of gRPC of which the end is still to come. One that
+// decides about an endpoint that has been ejected counts by its head.
+func (x *exchange) openEnded() bool {
+	if !x.grpc || x.resp.Status != http.StatusOK || x.lease.Probe() {
+		return false
+	}
+	_, ended := x.grpcHead()
+	return !ended
+}
+
+// promise tells the endpoint's account of a call that lasts: so far it is a success.
+func (x *exchange) promise() {
+	if x.shard.loop.Now() >= x.started+x.firstByte+promiseAfter {
+		x.pending = false
+		x.lease.Report(x.unjudged)
 	}
 }
 
