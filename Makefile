@@ -27,9 +27,9 @@ test: consul lint ## everything: lint, unit and integration tests, tests of the 
 	$(GO) test -race $(TESTFLAGS) ./internal/eventloop/... ./proxy/... ./upstream/... ./breaker/... ./balancer/... ./limiter/... ./internal/window/... ./metrics/... ./accesslog/...
 
 .PHONY: test-deps
-test-deps: ## install what tests need besides Go: etcd, Redis, ip (Debian, needs root)
+test-deps: ## install what tests need besides Go: etcd, Redis, ip, curl, h2load (Debian, needs root)
 	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends etcd-server redis-server iproute2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends etcd-server redis-server iproute2 curl nghttp2-client
 
 .PHONY: race
 race: consul ## every test under the race detector

@@ -14,6 +14,9 @@
 //     drops nothing.
 //   - source: the same for etcd, Redis, DNS, files and several sources of one service.
 //   - register: local services are announced, and stop without a request that fails.
+//   - h2, h2spec, grpc, grpcload, grpcfail, grpcdrain: HTTP/2 and gRPC, with grpc-go's clients and
+//     servers, under load, restarted, killed, drained; HTTP/2 to the letter, by cases not ours.
+//   - tls, proxyheader: TLS with clients and endpoints, renewed and refused; PROXY headers.
 //   - crowd: hundreds of services, and a change in each of them.
 //   - kill: instances killed with SIGKILL under load cost not one failed GET.
 //   - drain: SIGTERM lets what is running end, for a bounded time; a second one does not.

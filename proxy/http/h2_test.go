@@ -188,26 +188,42 @@ func TestADrainEndsConnectionsOfHTTP2(t *testing.T) {
 	}
 }
 
-// refusing is an endpoint that takes no stream.
-func refusing(t *testing.T) string {
+// An endpoint that allows no streams is asked once, not for ever.
+func TestAnEndpointThatAllowsNoStreamsIsLeftAlone(t *testing.T) {
+	address, accepted := refusing(t, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+	r := newRig(t, setup{origins: []string{address}, options: func(o *Options) { o.Upstream, o.Retry.Attempts = UpstreamH2C, 0 }})
+	resp, err := newClient(t, true).Get("http://" + r.listener.Addr().String() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if n := accepted.Load(); resp.StatusCode != 502 || n != 1 {
+		t.Errorf("%d after %d connections", resp.StatusCode, n)
+	}
+}
+
+// refusing is an endpoint that takes no stream, and counts its connections.
+func refusing(t *testing.T, settings ...http2.Setting) (string, *atomic.Int64) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	accepted := new(atomic.Int64)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			accepted.Add(1)
 			go func() {
 				defer c.Close()
 				if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 					return
 				}
 				f := http2.NewFramer(c, c)
-				_ = f.WriteSettings()
+				_ = f.WriteSettings(settings...)
 				for {
 					frame, err := f.ReadFrame()
 					if err != nil {
@@ -220,7 +236,7 @@ func refusing(t *testing.T) string {
 			}()
 		}
 	}()
-	return l.Addr().String()
+	return l.Addr().String(), accepted
 }
 
 // What an endpoint has not processed may be sent again, whatever it is, and is not held against it.
@@ -230,7 +246,8 @@ func TestARefusedStreamIsSentElsewhere(t *testing.T) {
 		_, _ = w.Write(body)
 	})
 	for _, on := range []bool{true, false} {
-		r := newRig(t, setup{origins: []string{refusing(t), good}, options: func(o *Options) {
+		bad, _ := refusing(t)
+		r := newRig(t, setup{origins: []string{bad, good}, options: func(o *Options) {
 			o.Upstream, o.Retry.Refused = UpstreamH2C, on
 			o.Retry.Backoff, o.Retry.BackoffMax = time.Millisecond, time.Millisecond
 		}})

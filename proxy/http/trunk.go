@@ -15,7 +15,8 @@ import (
 // counts as one of the endpoint's connections, for as long as it lasts.
 type trunk struct {
 	*h2.Client
-	link *link
+	link  *link
+	fresh bool // it is being made for a request that has not had its stream yet
 }
 
 // multiplexed tells whether the request goes by HTTP/2.
@@ -34,7 +35,7 @@ func (x *exchange) multiplexed() bool {
 // what that leads to.
 func (x *exchange) openStream(p *pool) *failure {
 	x.reused = false
-	for by, dialled := x.by(), false; ; {
+	for by := x.by(); ; {
 		k, err := p.stream()
 		if err != nil {
 			return refusedFailure(err)
@@ -49,25 +50,38 @@ func (x *exchange) openStream(p *pool) *failure {
 			}
 			continue
 		}
-		if dialled {
-			return refusedFailure(errNoTrunk) // it has said at once that it takes nothing
-		}
-		dialled, p.connecting = true, true
-		f := x.dial(p)
-		if f == nil {
-			t := p.lay(x.up)
-			x.up = nil
-			f = x.awaitSettings(p, t)
-		}
+		return x.layTrunk(p)
+	}
+}
+
+// layTrunk makes a trunk and opens its first stream. A trunk that has none to give is as good as
+// no connection: another one to the same endpoint would not be better.
+func (x *exchange) layTrunk(p *pool) *failure {
+	p.connecting = true
+	defer func() { // also if something panics, or nobody would ever connect again
 		p.connecting = false
 		p.wake()
-		if f != nil {
-			if f.cause != metrics.CauseOverLimit {
-				x.attempts++
+	}()
+	f := x.dial(p)
+	if f == nil {
+		t := p.lay(x.up)
+		x.up = nil
+		f = x.awaitSettings(p, t)
+		t.fresh = false
+		if f == nil {
+			conn, err := t.Open()
+			if err == nil {
+				x.up = x.shard.strand(conn, p, t)
+				return nil
 			}
-			return f
+			p.cut(t)
+			f = refusedFailure(err)
 		}
 	}
+	if f.cause != metrics.CauseOverLimit {
+		x.attempts++
+	}
+	return f
 }
 
 // awaitSettings waits until the server speaks HTTP/2. A connection that ends before has not been
@@ -115,7 +129,7 @@ func (x *exchange) awaitPool(p *pool, by time.Duration) *failure {
 
 // lay makes a trunk of a connection.
 func (p *pool) lay(k *link) *trunk {
-	t := &trunk{link: k}
+	t := &trunk{link: k, fresh: true}
 	k.conn.SetWriteTimeout(0)
 	t.Client = h2.NewClient(k.conn, &p.shard.proxy.HTTP2)
 	t.OnChange(func() { p.changed(t) })
@@ -156,9 +170,7 @@ func (s *shard) strand(conn *eventloop.Conn, p *pool, t *trunk) *link {
 
 // changed looks after a trunk of which something has changed.
 func (p *pool) changed(t *trunk) {
-	// One that somebody waits for has not been of use yet.
-	unused := t.Streams() == 0 && !p.connecting
-	if t.Err() != nil || unused && (!t.Usable() || p.left || p.shard.draining) {
+	if t.Err() != nil || t.Streams() == 0 && !t.fresh && (!t.Usable() || p.left || p.shard.draining) {
 		p.cut(t)
 	}
 	p.wake()
@@ -181,7 +193,7 @@ func (p *pool) cut(t *trunk) {
 func (p *pool) leave(gone bool) {
 	p.left = p.left || gone
 	for i := len(p.trunks) - 1; i >= 0; i-- {
-		if t := p.trunks[i]; t.Streams() == 0 {
+		if t := p.trunks[i]; t.Streams() == 0 && !t.fresh {
 			p.cut(t)
 		}
 	}
