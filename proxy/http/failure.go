@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"sidecar/internal/eventloop"
+	"sidecar/internal/secure"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
 	"sidecar/proxy/http/h2"
@@ -77,8 +78,18 @@ func dialFailure(err error) *failure {
 		return &failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
 			text: "the sidecar is out of descriptors, ports or memory", err: err, retry: metrics.RetryOther}
 	}
-	return &failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
+	f := &failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
 		text: "the endpoint does not accept connections", err: err, retry: metrics.RetryConnect}
+	if isRefusal(err) {
+		f.text = "no TLS with the endpoint"
+	}
+	return f
+}
+
+// isRefusal tells that a TLS handshake has failed.
+func isRefusal(err error) bool {
+	var r *secure.Refusal
+	return errors.As(err, &r)
 }
 
 // local tells errors that no other endpoint would mend.
@@ -95,6 +106,12 @@ func local(err error) bool {
 func upstreamFailure(err error) *failure {
 	var bad *h1.Error
 	switch {
+	case isRefusal(err):
+		// By TLS 1.3 it comes when the request is on its way. Nothing should have been done with that,
+		// but only the endpoint knows: it is repeated as after a reset.
+		f := dialFailure(err)
+		f.retry = metrics.RetryReset
+		return f
 	case errors.Is(err, h2.ErrUnprocessed):
 		return refusedFailure(err)
 	case errors.As(err, &bad):
