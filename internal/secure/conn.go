@@ -241,7 +241,15 @@ func (c *Conn) await() error {
 	if c.out.size > 0 {
 		what |= eventloop.Writable
 	}
-	return c.task.Wait(-1, eventloop.Interest{Conn: c.under, Events: what})
+	under := eventloop.Interest{Conn: c.under, Events: what}
+	if c.isClient { // who waits for Upper closes it
+		return c.task.Wait(-1, under)
+	}
+	err := c.task.Wait(-1, under, eventloop.Interest{Conn: c.upper})
+	if err == nil && c.upper.Has(eventloop.Broken) { // somebody has aborted it
+		_, err = c.upper.TryRead(nil)
+	}
+	return err
 }
 
 func (w *wire) Write(b []byte) (int, error) {

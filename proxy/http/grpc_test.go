@@ -127,3 +127,20 @@ func TestNobodyToCallIsToldInGRPCsWay(t *testing.T) {
 		t.Errorf("%v calls are counted", n)
 	}
 }
+
+// By HTTP/1.1 nobody looks at trailers: the head is what counts.
+func TestACallByHTTP11CountsByItsHead(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.Upstream = UpstreamHTTP1 }})
+	c := r.dial()
+	c.say(grpcCall + "\r\n")
+	s := o.accept()
+	s.head()
+	s.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n")
+	c.head()
+	c.hear("2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n")
+	r.until("the call is on the endpoint's account", func() bool { return r.outcomes().Successes == 1 })
+	if n := r.outcomes(); n.Failures() != 0 {
+		t.Errorf("%+v", n)
+	}
+}

@@ -224,7 +224,7 @@ func refusedFailure(err error) *failure {
 // settle tells the endpoint how a call of gRPC has ended whose head promised well: its status
 // stands behind the messages.
 func (x *exchange) settle() {
-	if !x.grpc || x.resp.Status != http.StatusOK {
+	if !x.grpc || x.up.trunk == nil || x.resp.Status != http.StatusOK {
 		return
 	}
 	if _, told := x.grpcHead(); told {
@@ -254,7 +254,7 @@ const promiseAfter = time.Second
 // openEnded tells whether the response is a call of gRPC of which the end is still to come. One that
 // decides about an endpoint that has been ejected counts by its head.
 func (x *exchange) openEnded() bool {
-	if !x.grpc || x.resp.Status != http.StatusOK || x.lease.Probe() {
+	if !x.grpc || x.up.trunk == nil || x.resp.Status != http.StatusOK || x.lease.Probe() {
 		return false
 	}
 	_, ended := x.grpcHead()

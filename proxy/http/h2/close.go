@@ -14,7 +14,7 @@ func (s *stream) Close(reset bool) {
 	switch {
 	case s.complete() && c.err == nil && c.streams[s.id] == s:
 		s.orphan, s.conn = true, nil
-		c.give(s.unread)
+		c.taken(s.unread)
 		s.unread = 0
 		s.inbox.clear(c.loop)
 		if c.orphans++; c.orphans == 1 {
@@ -46,7 +46,7 @@ func (c *conn) release(s *stream) {
 		c.orphans--
 	}
 	if s.unread > 0 && c.err == nil {
-		c.give(s.unread)
+		c.taken(s.unread)
 	}
 	c.all.remove(s)
 	c.discard(s)

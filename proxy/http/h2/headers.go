@@ -191,6 +191,10 @@ func (c *conn) tooLarge(b *block) {
 
 func (c *conn) takeResponse(b *block) {
 	s := b.s
+	if s.inbox.size > c.opts.HeaderList {
+		c.refuse(s.id, EnhanceYourCalm) // interim responses that nobody reads count against no window
+		return
+	}
 	text, status, body, err := c.list.response(s.inbox.open(c.loop, 0), b.end, s.text.method())
 	s.inbox.put(text)
 	if err != nil {

@@ -290,6 +290,9 @@ func (c *conn) takeData(f *frame, p []byte) {
 		c.give(len(p))
 		return
 	}
+	if c.client {
+		c.give(len(p))
+	}
 	s := f.s
 	s.unread += len(p)
 	for len(p) > 0 {

@@ -168,7 +168,7 @@ func (s *stream) TryRead(b []byte) (int, error) {
 			data = s.unread
 		}
 		if s.unread -= data; data > 0 {
-			c.give(data)
+			c.taken(data)
 			s.give(c, data)
 		}
 		if s.inbox.size == 0 && s.err == nil && !s.over() {

@@ -18,6 +18,15 @@ func (c *conn) give(n int) {
 	}
 }
 
+// taken gives back n octets that the user of a stream has read. A client's connection has had
+// them back when they came: it is shared by many, of whom some may not read for long, and what
+// waits for these must not use up the window of the others. Their own windows bound it.
+func (c *conn) taken(n int) {
+	if !c.client {
+		c.give(n)
+	}
+}
+
 func (c *conn) offer() {
 	c.room()
 	c.out = appendWindow(c.out, 0, c.owed)
