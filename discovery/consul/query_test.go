@@ -1,12 +1,15 @@
 package consul
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"sidecar/discovery"
 )
 
 func TestQuerySaysAllThatIsWanted(t *testing.T) {
@@ -127,5 +130,20 @@ func TestPreparedQueryTellsWhereItHasFailedOverTo(t *testing.T) {
 		pass(DefaultPoll * 8 / 10)
 		r.wantQuery(execute, 0).executed("dc4", 1, *entry("a"))
 		w.wantIDs("dc4/n1/a")
+	})
+}
+
+// A registration that is wrong on every host would make a line of the log as long as the answer.
+func TestProblemsAreFew(t *testing.T) {
+	story(t, Options{}, func(t *testing.T, r *registry) {
+		w := r.watch(Query{Service: "orders"})
+		entries := []*api.ServiceEntry{entry("a")}
+		for i := range discovery.MaxProblems + 7 {
+			entries = append(entries, entry(fmt.Sprintf("p%03d", i), func(e *api.ServiceEntry) { e.Service.Port = 0 }))
+		}
+		r.wantQuery(orders, 0).with(7, entries...)
+		if p := w.wantIDs("n1/a").Problems; len(p) != discovery.MaxProblems+1 || p[discovery.MaxProblems] != "and 7 more" {
+			t.Errorf("%d problems", len(p))
+		}
 	})
 }

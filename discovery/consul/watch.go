@@ -203,7 +203,7 @@ func (w *watch) succeeded(a answer) {
 	w.known, w.unknown, w.last = true, a.unknown, a.instances
 	w.report(discovery.Update{
 		Instances: a.instances, Unknown: a.unknown, Index: a.index,
-		States: a.states, Problems: a.problems, At: time.Now(),
+		States: a.states, Problems: discovery.Few(a.problems), At: time.Now(),
 	})
 }
 

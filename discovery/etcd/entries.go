@@ -17,8 +17,6 @@ const (
 	// service has, and a prefix that is too short (such as "/") is not.
 	maxKeys  = 50_000
 	maxBytes = 64 << 20
-	// maxProblems bounds what is told of entries that cannot be used.
-	maxProblems = 100
 )
 
 var errTooMuch = errors.New("the prefix holds more than 50000 keys or 64 MiB; is it too short? Correct it")
@@ -95,8 +93,5 @@ func (e *entries) set() ([]discovery.Instance, []string) {
 			instances = append(instances, it.instance)
 		}
 	}
-	if n := len(problems) - maxProblems; n > 0 {
-		problems = append(problems[:maxProblems], fmt.Sprintf("and %d more", n))
-	}
-	return discovery.Canonical(instances), problems
+	return discovery.Canonical(instances), discovery.Few(problems)
 }

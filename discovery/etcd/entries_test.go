@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"sidecar/discovery"
 )
 
 func put(t *testing.T, e *entries, key, value string) {
@@ -73,7 +75,7 @@ func TestWhatAPrefixMayHoldIsBounded(t *testing.T) {
 	if err := e.put(&mvccpb.KeyValue{Key: []byte("/s/x"), Value: []byte("x:1")}); err == nil {
 		t.Error("one key more than may be was taken")
 	}
-	if _, problems := e.set(); len(problems) != maxProblems+1 || problems[maxProblems] != fmt.Sprintf("and %d more", maxKeys-maxProblems) {
+	if _, problems := e.set(); len(problems) != discovery.MaxProblems+1 || problems[discovery.MaxProblems] != fmt.Sprintf("and %d more", maxKeys-discovery.MaxProblems) {
 		t.Errorf("%d problems, the last %q", len(problems), problems[len(problems)-1])
 	}
 

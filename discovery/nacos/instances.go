@@ -26,8 +26,6 @@ type list struct {
 const (
 	// maxHosts is more than a service has: 10,000 of them are some 5 MB of maxAnswer.
 	maxHosts = 50_000
-	// maxProblems of one lookup are told: they go into the log as one line, and into the status.
-	maxProblems = 100
 )
 
 // entries are those of a list, which need not be instances.
@@ -157,14 +155,6 @@ func (l list) instances() (set []discovery.Instance, states map[string]int, prob
 	scale(set, weights)
 	slices.Sort(problems)
 	return discovery.Canonical(set), states, problems
-}
-
-// few are the first of the problems, and how many there are besides.
-func few(problems []string) []string {
-	if more := len(problems) - maxProblems; more > 0 {
-		return append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
-	}
-	return problems
 }
 
 // name is the instance's ID. Without one it is its address.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sidecar/discovery"
 )
 
 // read is the list of hosts.
@@ -115,14 +117,14 @@ func TestAllEntriesUnusableIsAFailedLookup(t *testing.T) {
 func TestListsAndProblemsAreBounded(t *testing.T) {
 	story(t, Options{Addresses: []string{"n1:8848", "n2:8848"}}, func(t *testing.T, f *fake) {
 		entry := hostAt("10.0.0.2", `"port":0`) + ","
-		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, maxProblems+7)+hostAt("10.0.0.1"))))
+		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, discovery.MaxProblems+7)+hostAt("10.0.0.1"))))
 		w := f.watch(Query{Service: "orders"})
-		if p := w.wantSet("10.0.0.1:80*1").Problems; len(p) != maxProblems+1 || p[maxProblems] != "and 7 more" {
+		if p := w.wantSet("10.0.0.1:80*1").Problems; len(p) != discovery.MaxProblems+1 || p[discovery.MaxProblems] != "and 7 more" {
 			t.Errorf("%d problems, the last is %q", len(p), p[len(p)-1])
 		}
-		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, maxProblems+6)+hostAt("10.0.0.2", `"port":0`))))
+		f.answer(listV2, 200, enveloped(listOf(strings.Repeat(entry, discovery.MaxProblems+6)+hostAt("10.0.0.2", `"port":0`))))
 		u := w.next()
-		if p := u.Problems; len(p) != maxProblems+1 || p[maxProblems] != "and 7 more" || u.Err == nil || !strings.Contains(u.Err.Error(), "; and 104 more") {
+		if p := u.Problems; len(p) != discovery.MaxProblems+1 || p[discovery.MaxProblems] != "and 7 more" || u.Err == nil || !strings.Contains(u.Err.Error(), "; and 104 more") {
 			t.Errorf("%d problems, error %v", len(p), u.Err)
 		}
 
@@ -139,7 +141,7 @@ func TestListsAndProblemsAreBounded(t *testing.T) {
 			t.Errorf("another server is asked for the same, %d times", n-before)
 		}
 		f.answer(listV2, 200, enveloped(listOf(hostAt("10.0.0.1")+strings.Repeat(",1", maxHosts-1))))
-		if p := w.wantSet("10.0.0.1:80*1").Problems; p[maxProblems] != "and 49899 more" {
+		if p := w.wantSet("10.0.0.1:80*1").Problems; p[discovery.MaxProblems] != "and 49899 more" {
 			t.Errorf("the last problem is %q", p[len(p)-1])
 		}
 	})

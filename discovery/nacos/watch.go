@@ -107,11 +107,11 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		err = unusableError{problems}
 	}
 	if err != nil {
-		w.report(discovery.Update{Err: w.client.explain(w.query, err), Problems: few(problems), At: now})
+		w.report(discovery.Update{Err: w.client.explain(w.query, err), Problems: discovery.Few(problems), At: now})
 		return w.backoff.Next()
 	}
 	w.backoff.Reset()
-	w.report(discovery.Update{Instances: set, Unknown: !w.seen, States: states, Problems: few(problems), At: now})
+	w.report(discovery.Update{Instances: set, Unknown: !w.seen, States: states, Problems: discovery.Few(problems), At: now})
 
 	poll := cmp.Or(w.query.Poll, l.poll())
 	// Within a tenth of it, so that services and sidecars do not all ask at one moment.

@@ -157,17 +157,7 @@ func cause(err error, text string) string {
 const (
 	// maxWeight is that of all sources.
 	maxWeight = 65535
-	// maxProblems of one lookup are told: they go into the log as one line, and into the status.
-	maxProblems = 100
 )
-
-// few are the first of the problems, and how many there are besides.
-func few(problems []string) []string {
-	if more := len(problems) - maxProblems; more > 0 {
-		return append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
-	}
-	return problems
-}
 
 // short is the beginning of a value that somebody is told of.
 func short(s string) string {

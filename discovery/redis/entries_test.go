@@ -62,20 +62,6 @@ func TestValuesThatCannotBeUsedAreProblems(t *testing.T) {
 	}
 }
 
-func TestProblemsThatAreToldAreFew(t *testing.T) {
-	problems := make([]string, maxProblems+7)
-	for i := range problems {
-		problems[i] = string(rune(i))
-	}
-	got := few(problems)
-	if len(got) != maxProblems+1 || got[maxProblems-1] != problems[maxProblems-1] || got[maxProblems] != "and 7 more" {
-		t.Errorf("%q", got)
-	}
-	if got := few(problems[:maxProblems]); len(got) != maxProblems {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestOfDuplicatesTheFirstStandsInAnyOrder(t *testing.T) {
 	entries := []entry{
 		{value: `{"address":"10.0.0.1:1","id":"x"}`},

@@ -112,11 +112,11 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		err = unusableError{r.problems}
 	}
 	if err != nil {
-		w.report(discovery.Update{Err: w.client.explain(w.query.Key, err), Problems: few(r.problems), At: now})
+		w.report(discovery.Update{Err: w.client.explain(w.query.Key, err), Problems: discovery.Few(r.problems), At: now})
 		return w.backoff.Next()
 	}
 	w.backoff.Reset()
-	w.report(discovery.Update{Instances: r.instances, Unknown: !w.seen, States: r.states, Problems: few(r.problems), At: now})
+	w.report(discovery.Update{Instances: r.instances, Unknown: !w.seen, States: r.states, Problems: discovery.Few(r.problems), At: now})
 
 	// Within a tenth of it, so that services and sidecars do not all ask at one moment.
 	pause := w.query.Poll - w.query.Poll/10 + rand.N(w.query.Poll/5+1)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecar/discovery"
 )
 
 // story runs a test in virtual time, with a server that answers as it says. When it is over,
@@ -50,18 +52,18 @@ func TestEveryAnswerIsReportedAtThePaceOfPoll(t *testing.T) {
 func TestOfManyProblemsTheFirstAreReported(t *testing.T) {
 	story(t, func(t *testing.T, f *fake) {
 		var members []string
-		for i := range maxProblems + 7 {
+		for i := range discovery.MaxProblems + 7 {
 			members = append(members, fmt.Sprintf("10.0.1.%d:0", i))
 		}
 		f.hold(append(members, "10.0.0.1:1")...)
 		w := startWatch(t, f.client.Source(Query{Key: "orders", Poll: 2 * time.Second}))
-		if u := w.next(time.Minute); !sameIDs(u, []string{"10.0.0.1:1"}) || len(u.Problems) != maxProblems+1 || u.Problems[maxProblems] != "and 7 more" {
+		if u := w.next(time.Minute); !sameIDs(u, []string{"10.0.0.1:1"}) || len(u.Problems) != discovery.MaxProblems+1 || u.Problems[discovery.MaxProblems] != "and 7 more" {
 			t.Errorf("%d problems in %+v", len(u.Problems), u)
 		}
 		w.drain()
 		f.hold(members...)
 		u := w.next(time.Minute)
-		if u.Err == nil || len(u.Problems) != maxProblems+1 || !strings.Contains(u.Err.Error(), "; and 104 more") {
+		if u.Err == nil || len(u.Problems) != discovery.MaxProblems+1 || !strings.Contains(u.Err.Error(), "; and 104 more") {
 			t.Errorf("%d problems, error %v", len(u.Problems), u.Err)
 		}
 	})
