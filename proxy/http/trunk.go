@@ -15,7 +15,6 @@ import (
 // counts as one of the endpoint's connections, for as long as it lasts.
 type trunk struct {
 	*h2.Client
-	link  *link
 	fresh bool // it is being made for a request that has not had its stream yet
 }
 
@@ -129,7 +128,7 @@ func (x *exchange) awaitPool(p *pool, by time.Duration) *failure {
 
 // lay makes a trunk of a connection.
 func (p *pool) lay(k *link) *trunk {
-	t := &trunk{link: k, fresh: true}
+	t := &trunk{fresh: true}
 	k.conn.SetWriteTimeout(0)
 	t.Client = h2.NewClient(k.conn, &p.shard.proxy.HTTP2)
 	t.OnChange(func() { p.changed(t) })
