@@ -156,12 +156,12 @@ func TestACallOfGRPCInHTTP1(t *testing.T) {
 	}
 }
 
-// installed runs a program to its end, if there is one of that name.
+// installed runs a program to its end, which make test-deps has installed.
 func installed(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("there is no %s (make test-deps)", name)
+		t.Fatalf("there is no %s: make test-deps installs it", name)
 	}
 	p := launch(t, exec.Command(path, args...))
 	if end := p.wait(); end.ExitCode() != 0 {
