@@ -37,12 +37,13 @@ type Loop struct {
 
 // A Listener is one local address that accepts a service's traffic.
 type Listener struct {
-	Address  string `json:"address"`
-	Service  string `json:"service"`
-	Protocol string `json:"protocol"` // http or tcp
-	Active   int64  `json:"active"`   // connections of clients that are open
-	Accepted uint64 `json:"accepted"`
-	Error    string `json:"error,omitempty"` // why it does not accept
+	Address  string   `json:"address"`
+	Service  string   `json:"service"`
+	Protocol string   `json:"protocol"`      // http or tcp
+	SNI      []string `json:"sni,omitempty"` // names that TLS clients ask for; none: all others
+	Active   int64    `json:"active"`        // connections of clients that are open
+	Accepted uint64   `json:"accepted"`
+	Error    string   `json:"error,omitempty"` // why it does not accept
 }
 
 // A Service is what a listener's traffic goes to: what upstream knows of it, and what only

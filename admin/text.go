@@ -77,7 +77,11 @@ func (t *table) listeners(d *Document) {
 	t.line("")
 	t.row("", "LISTENER", "SERVICE", "PROTOCOL", "ACTIVE", "ACCEPTED")
 	for _, l := range d.Listeners {
-		t.row("", printable(l.Address), printable(l.Service), printable(l.Protocol), count(l.Active), count(l.Accepted))
+		protocol := l.Protocol
+		if len(l.SNI) > 0 {
+			protocol += ", sni " + strings.Join(l.SNI, " ")
+		}
+		t.row("", printable(l.Address), printable(l.Service), printable(protocol), count(l.Active), count(l.Accepted))
 	}
 	for _, l := range d.Listeners {
 		if l.Error != "" {

@@ -18,7 +18,7 @@ type Service struct {
 	SendProxy string `key:"send_proxy" default:"off" allowed:"off|v1|v2" doc:"for protocol tcp: tell endpoints who the client is by a PROXY header"`
 	// SNI is in small letters, and empty for protocol http and where TLS ends here. Services that
 	// share an address differ in it, and one of them at most has none.
-	SNI []string `key:"sni" default:"" check:"server_name" later:"true" doc:"for protocol tcp: only TLS clients that ask for one of these names, such as [\"*.orders.example\"]; services may share an address then"`
+	SNI []string `key:"sni" default:"" check:"server_name" doc:"for protocol tcp: only TLS clients that ask for one of these names, such as [\"*.orders.example\"]; services may share an address then"`
 
 	Discovery   Discovery   `key:"discovery" doc:"Where the instances come from."`
 	Balancer    Balancer    `key:"balancer" doc:"How an endpoint is chosen."`

@@ -63,6 +63,7 @@ type Registry struct {
 	accessLog *accessLogFamily
 
 	registrations *registrationFamily
+	unrouted      *unroutedFamily
 }
 
 // New makes a Registry that counts nothing of a service yet; it has the series of the build,
@@ -81,6 +82,7 @@ func New(o Options) *Registry {
 		accessLog: newAccessLogFamily(),
 
 		registrations: newRegistrationFamily(),
+		unrouted:      newUnroutedFamily(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        namespace + "_build_info",
@@ -94,7 +96,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations,
+		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations, r.unrouted,
 	)
 	return r
 }

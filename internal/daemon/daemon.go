@@ -52,6 +52,7 @@ type Daemon struct {
 	group    *eventloop.Group
 	metrics  *metrics.Registry
 	services []*service
+	sockets  []*socket
 	admin    *admin.Server // nil if it is off
 	draining atomic.Bool
 
@@ -121,8 +122,9 @@ func (d *Daemon) open() (err error) {
 	}
 	d.observe()
 	// The last step, since who can ask may expect answers.
-	for _, s := range d.services {
-		if err := s.listen(d); err != nil {
+	d.sockets = plan(d.services)
+	for _, k := range d.sockets {
+		if err := k.open(d); err != nil {
 			return err
 		}
 	}
@@ -158,8 +160,8 @@ func (e *AdminError) Unwrap() error { return e.Err }
 
 // close closes what open has opened.
 func (d *Daemon) close() {
-	for _, s := range d.services {
-		s.closeListeners()
+	for _, k := range d.sockets {
+		k.close()
 	}
 	for _, a := range d.announced {
 		a.close() // again if it has run, which does no harm
@@ -277,23 +279,36 @@ func (d *Daemon) drain() error {
 	d.leave()
 	limit := d.config.Runtime.Drain
 	d.log.Info("draining: nothing more is accepted", zap.Duration("at most", limit))
-	for _, s := range d.services {
-		s.closeListeners()
+	for _, k := range d.sockets {
+		k.close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	errs := make([]error, len(d.services))
-	var all sync.WaitGroup
-	for i, s := range d.services {
-		all.Go(func() { errs[i] = s.proxy.Drain(ctx) })
-	}
-	all.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := d.runOut(ctx); err != nil {
 		d.log.Warn("drain took too long; what was still running has been cut", zap.Duration("limit", limit))
 		return ErrCut
 	}
 	d.log.Info("drained: nothing was cut")
 	return nil
+}
+
+// runOut waits for what was accepted to end, and cuts it when ctx ends first.
+func (d *Daemon) runOut(ctx context.Context) error {
+	var all sync.WaitGroup
+	// Who has not said a name yet is still to become some service's session.
+	unnamed := make([]error, len(d.sockets))
+	for i, k := range d.sockets {
+		if k.router != nil {
+			all.Go(func() { unnamed[i] = k.router.Drain(ctx) })
+		}
+	}
+	all.Wait()
+	errs := make([]error, len(d.services))
+	for i, s := range d.services {
+		all.Go(func() { errs[i] = s.proxy.Drain(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errors.Join(unnamed...), errors.Join(errs...))
 }
 
 // healthy reports whether every loop still turns.

@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,7 +26,7 @@ type service struct {
 	upstreamTLS *originated // nil: in plain text
 	proxy       proxy
 	counts      *metrics.Listener
-	listeners   []*eventloop.Listener
+	sockets     []*socket
 }
 
 // A proxy forwards what its listeners accept.
@@ -81,50 +79,3 @@ func orNone(d time.Duration) time.Duration {
 	}
 	return d
 }
-
-// listen opens the service's listeners.
-func (s *service) listen(d *Daemon) error {
-	for i, address := range s.config.Listen {
-		ln, err := d.group.Listen(address.Network, address.Addr, s.proxy, eventloop.ListenOptions{OnError: func(err error) {
-			s.counts.Shard(0).Errors.Add(1)
-			d.log.Warn("accepting pauses; raise LimitNOFILE, or find who holds so many connections",
-				zap.String("service", s.config.Name), zap.Error(err))
-		}})
-		if err != nil {
-			return &ListenError{Service: s.config.Name, Index: i, Address: address, Err: err}
-		}
-		s.listeners = append(s.listeners, ln)
-		d.log.Info("listens", zap.String("service", s.config.Name), zap.String("protocol", s.config.Protocol),
-			zap.Stringer("address", ln.Addr()))
-	}
-	return nil
-}
-
-func (s *service) closeListeners() {
-	for _, ln := range s.listeners {
-		ln.Close()
-	}
-}
-
-// A ListenError is a listener that could not be opened.
-type ListenError struct {
-	Service string
-	Index   int // in the service's list
-	Address config.Address
-	Err     error
-}
-
-func (e *ListenError) Error() string {
-	text := fmt.Sprintf("service %q: %v", e.Service, e.Err)
-	switch {
-	case errors.Is(e.Err, syscall.EADDRINUSE):
-		text += "; stop the process that holds it (ss -ltnp shows which), or change the service's listen"
-	case errors.Is(e.Err, syscall.EACCES):
-		text += "; ports below 1024 need CAP_NET_BIND_SERVICE, a unix socket a folder that may be written"
-	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
-		text += "; this host has no such address"
-	}
-	return text
-}
-
-func (e *ListenError) Unwrap() error { return e.Err }

@@ -43,10 +43,10 @@ func (d *Daemon) Status() admin.Document {
 		doc.Loops = append(doc.Loops, admin.Loop{Index: l.Index(), Tasks: st.Tasks, Connections: st.Conns, Turns: st.Turns, Panics: st.Panics})
 	}
 	for _, s := range d.services {
-		for _, ln := range s.listeners {
+		for _, k := range s.sockets {
 			doc.Listeners = append(doc.Listeners, admin.Listener{
-				Address: ln.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol,
-				Active: s.counts.Active(), Accepted: ln.Accepted(),
+				Address: k.listener.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol, SNI: s.config.SNI,
+				Active: s.counts.Active(), Accepted: k.listener.Accepted(),
 			})
 		}
 		doc.Services = append(doc.Services, s.status())

@@ -36,8 +36,13 @@ func (c *Conn) TryPeek(b []byte) (int, error) {
 }
 
 // Take reads the n bytes that TryPeek has shown, and no more. Others may be behind them.
+//
+// Without bytes it says that what was shown is to be read now, by whoever comes next.
 func (c *Conn) Take(b []byte) error {
 	c.ready |= Readable
+	if len(b) == 0 {
+		return nil
+	}
 	n, err := c.TryRead(b)
 	c.ready |= Readable
 	if err == nil && n < len(b) {

@@ -32,8 +32,11 @@ func newLane(p *Proxy, l *eventloop.Loop, sessions *metrics.TCPShard, conns *met
 	}
 }
 
-// begin starts the session of an accepted connection.
-func (l *lane) begin(c *eventloop.Conn) {
+// begin starts the session of an accepted connection, with a task.
+func (l *lane) begin(c *eventloop.Conn) { l.loop.Go(l.enter(c)) }
+
+// enter makes a session of a connection. It wants to be run.
+func (l *lane) enter(c *eventloop.Conn) *session {
 	var s *session
 	if n := len(l.free); n > 0 {
 		s = l.free[n-1]
@@ -50,7 +53,7 @@ func (l *lane) begin(c *eventloop.Conn) {
 	s.began = l.loop.Now()
 	s.inLane.session, s.inEndpoint.session = s, s
 	l.all.push(&s.inLane)
-	l.loop.Go(s)
+	return s
 }
 
 // forget takes back a session that has ended.

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 )
 
@@ -40,13 +41,9 @@ func (s *session) report(lasted time.Duration) {
 
 // fields say what the session was. They are made for the few sessions that are logged.
 func (s *session) fields(lasted time.Duration) []zap.Field {
-	client := "unix"
-	if ap := s.client.RemoteAddrPort(); ap.IsValid() {
-		client = ap.String()
-	}
 	f := []zap.Field{
 		zap.String("service", s.lane.proxy.service.Name()),
-		zap.String("client", client),
+		zap.String("client", clientOf(s.client)),
 		zap.Uint64("bytes_in", s.up.moved),
 		zap.Uint64("bytes_out", s.down.moved),
 		zap.Duration("lasted", lasted),
@@ -62,6 +59,13 @@ func (s *session) fields(lasted time.Duration) []zap.Field {
 		f = append(f, zap.Strings("tried", tries))
 	}
 	return f
+}
+
+func clientOf(c *eventloop.Conn) string {
+	if ap := c.RemoteAddrPort(); ap.IsValid() {
+		return ap.String()
+	}
+	return "unix"
 }
 
 // levelOf says how much a cause matters. Clients and endpoints reset connections all day;
@@ -107,7 +111,12 @@ func (l *lane) mayLog(c metrics.Cause, level zapcore.Level) (skipped int, ok boo
 	if unavailable(c) {
 		most = linesUnavailable
 	}
-	if now := int64(l.loop.Now() / time.Second); now != q.second {
+	return q.pass(l.loop.Now(), most)
+}
+
+// pass tells whether a line may be written at the loop time now, and how many before it were not.
+func (q *limiter) pass(now time.Duration, most int) (skipped int, ok bool) {
+	if now := int64(now / time.Second); now != q.second {
 		q.second, q.lines = now, 0
 	}
 	if q.lines == most {

@@ -32,6 +32,8 @@ type session struct {
 	began          time.Duration // loop time
 	active         time.Duration // loop time at which a byte moved last
 
+	introduced bool // its PROXY header has been taken
+
 	failed   bool // by cause, for the reason err, the first that came up
 	lingered bool // what was under way when it failed has had its turn
 	stale    bool // the endpoint went down while it was dialled
@@ -82,7 +84,7 @@ const handshakeTime = 10 * time.Second
 // secure takes the PROXY header and makes the client's connection one with TLS, where these are
 // asked for; false means that the session has failed.
 func (s *session) secure(t *eventloop.Task) bool {
-	if s.lane.proxy.acceptFrom.Has(s.client) {
+	if !s.introduced && s.lane.proxy.acceptFrom.Has(s.client) {
 		if err := preamble.Receive(t, s.client, handshakeTime); err != nil {
 			s.fail(metrics.CauseBadRequest, err)
 			return false
