@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -106,6 +107,9 @@ func (s *session) dial() bool {
 	} else {
 		c, err = l.DialAddress(e.Address(), s.connectTimeout)
 	}
+	if err == nil && s.lane.proxy.sendProxy > 0 {
+		err = s.introduce(c)
+	}
 	if err == nil && s.lane.proxy.upstreamTLS != nil {
 		c, err = s.secured(c, e)
 	}
@@ -131,7 +135,7 @@ func (s *session) dial() bool {
 		s.fail(metrics.CauseDraining, err)
 	case exhausted(err):
 		s.fail(metrics.CauseOverload, err)
-	case s.client.Has(eventloop.Broken) && s.client.RemoteAddrPort().IsValid():
+	case s.clientGone():
 		s.fail(metrics.CauseClientGone, errReset)
 	}
 	return false
@@ -154,8 +158,11 @@ func (s *session) secured(c *eventloop.Conn, e *upstream.Endpoint) (*eventloop.C
 			upper.SetWriteTimeout(0)
 			return upper, nil
 		}
+		if err == nil && s.clientGone() {
+			err = errClientGone
+		}
 		if err == nil {
-			err = s.task.Wait(-1, eventloop.Interest{Conn: upper, Events: eventloop.Writable})
+			err = s.awaitEither(upper)
 		}
 		if err != nil {
 			upper.Close()
@@ -164,31 +171,54 @@ func (s *session) secured(c *eventloop.Conn, e *upstream.Endpoint) (*eventloop.C
 	}
 }
 
+// errClientGone ends a handshake with an endpoint that nobody needs any more.
+var errClientGone = errors.New("the client is gone")
+
+// clientGone tells whether the client has reset its connection.
+func (s *session) clientGone() bool {
+	return s.client.Has(eventloop.Broken) && s.client.RemoteAddrPort().IsValid()
+}
+
+// awaitEither waits for the endpoint's handshake to go on, or for the client to leave.
+func (s *session) awaitEither(upper *eventloop.Conn) error {
+	wants := [2]eventloop.Interest{{Conn: upper, Events: eventloop.Writable}, {Conn: s.client}}
+	if s.client.Has(eventloop.Broken) { // of which a unix socket says nothing
+		return s.task.Wait(-1, wants[:1]...)
+	}
+	return s.task.Wait(-1, wants[:]...)
+}
+
 // established makes c the session's endpoint.
 func (s *session) established(c *eventloop.Conn) {
 	s.endpoint = c
 	s.up = direction{src: s.client, dst: c}
 	s.down = direction{src: c, dst: s.client}
-	if s.lane.proxy.sendProxy > 0 {
-		s.introduce()
-	}
 	s.active = s.lane.loop.Now()
 }
 
-// introduce puts the PROXY header in front of what goes to the endpoint.
-func (s *session) introduce() {
+// introduce sends the PROXY header, which comes before everything else, TLS too.
+func (s *session) introduce(c *eventloop.Conn) error {
 	source := s.client.RemoteAddrPort()
 	var destination netip.AddrPort
 	if local, ok := s.client.LocalAddr().(*net.TCPAddr); ok {
 		destination = local.AddrPort()
 	}
-	d := &s.up
-	d.buf = s.lane.loop.Buffer()
+	buf := s.lane.loop.Buffer()
+	defer s.lane.loop.Release(buf)
+	var header []byte
 	if s.lane.proxy.sendProxy == 1 {
-		d.rest = preamble.AppendV1(d.buf[:0], source, destination)
+		header = preamble.AppendV1(buf[:0], source, destination)
 	} else {
-		d.rest = preamble.AppendV2(d.buf[:0], source, destination)
+		header = preamble.AppendV2(buf[:0], source, destination)
 	}
+	n, err := c.TryWrite(header)
+	if err == nil && n < len(header) {
+		err = io.ErrShortWrite // nothing was written to it before: there is room for 100 bytes
+	}
+	if err != nil {
+		c.Close()
+	}
+	return err
 }
 
 // exhausted tells whether it is this host that lacks something, so that it is no use to
@@ -202,7 +232,7 @@ func exhausted(err error) bool {
 // this side. Ports are lacking per destination, so another endpoint may still do.
 func dialOutcome(err error) upstream.Outcome {
 	switch {
-	case exhausted(err), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, eventloop.ErrClosed):
+	case exhausted(err), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, eventloop.ErrClosed), err == errClientGone:
 		return upstream.Canceled
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return upstream.TimedOut
