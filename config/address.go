@@ -10,16 +10,17 @@ import (
 
 // An Address is where a socket listens. The zero Address is none.
 type Address struct {
-	// Network is "tcp", "unix", or empty for none.
+	// Network is "tcp", "unix", "systemd" for a socket that was inherited, or empty for none.
 	Network string
-	// Addr is "ip:port" or the absolute path of the unix socket.
+	// Addr is "ip:port", the absolute path of the unix socket, or the name of the inherited one
+	// (FileDescriptorName= in its unit).
 	Addr string
 }
 
-// String is the address as it stands in the file: "127.0.0.1:7001", "unix:/run/x.sock", or "".
+// String is the address as it stands in the file: "127.0.0.1:7001", "unix:/run/x.sock", "systemd:orders", or "".
 func (a Address) String() string {
-	if a.Network == "unix" {
-		return "unix:" + a.Addr
+	if a.Network == "unix" || a.Network == "systemd" {
+		return a.Network + ":" + a.Addr
 	}
 	return a.Addr
 }
@@ -46,7 +47,7 @@ func (a Address) AddrPort() netip.AddrPort {
 // longestSocketPath is what fits into a sockaddr_un, with the zero byte at its end.
 const longestSocketPath = 107
 
-const listenForms = `want ip:port or unix:/path, such as "127.0.0.1:7001"`
+const listenForms = `want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`
 
 // parseListen reads an address to listen on.
 func parseListen(s string) (Address, *mistake) {
@@ -57,7 +58,11 @@ func parseListen(s string) (Address, *mistake) {
 	case s == "":
 		return Address{}, wrong("is empty; %s", listenForms)
 	case strings.HasPrefix(s, "systemd:"):
-		return Address{}, wrong("%q: sockets inherited from systemd are not available in this version; %s", s, listenForms)
+		name := strings.TrimPrefix(s, "systemd:")
+		if m := descriptorName(s, name); m != nil {
+			return Address{}, m
+		}
+		return Address{Network: "systemd", Addr: name}, nil
 	case strings.HasPrefix(s, "unix:"):
 		name := strings.TrimPrefix(s, "unix:")
 		if m := socketPath(s, name); m != nil {
@@ -128,6 +133,20 @@ func checkPort(s, port string, least uint64) *mistake {
 	return nil
 }
 
+// descriptorName checks the name of an inherited socket in address s, as systemd does
+// (systemd.socket(5), FileDescriptorName=).
+func descriptorName(s, name string) *mistake {
+	if name == "" || len(name) > 255 {
+		return wrong("%q: the name of an inherited socket has 1 to 255 characters, such as \"systemd:orders\"", s)
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f || c == ':' {
+			return wrong("%q: the name of an inherited socket has neither blanks nor colons nor letters beyond ASCII", s)
+		}
+	}
+	return nil
+}
+
 // socketPath checks the path of a unix socket in address s.
 func socketPath(s, name string) *mistake {
 	switch {
@@ -185,7 +204,7 @@ func overlap(a, b Address) bool {
 	if a.Network != b.Network {
 		return false
 	}
-	if a.Network == "unix" {
+	if a.Network != "tcp" {
 		return a.Addr == b.Addr
 	}
 	x, y := a.AddrPort(), b.AddrPort()

@@ -10,12 +10,12 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		{
 			"listen without a port",
 			"[[service]]\nname = \"a\"\nlisten = \"127.0.0.1\"",
-			`config.toml:3: service "a": listen: "127.0.0.1" has no port; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "127.0.0.1" has no port; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen with a port only",
 			"[[service]]\nname = \"a\"\nlisten = \"7001\"",
-			`config.toml:3: service "a": listen: "7001" has no port; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "7001" has no port; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen with a colon and a port",
@@ -30,7 +30,7 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		{
 			"listen on a host name",
 			"[[service]]\nname = \"a\"\nlisten = \"example.com:80\"",
-			`config.toml:3: service "a": listen: "example.com:80": "example.com" is not an ip address; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "example.com:80": "example.com" is not an ip address; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on a port out of range",
@@ -45,22 +45,22 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		{
 			"listen on an ip address out of range",
 			"[[service]]\nname = \"a\"\nlisten = \"127.0.0.256:80\"",
-			`config.toml:3: service "a": listen: "127.0.0.256:80": "127.0.0.256" is not an ip address; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "127.0.0.256:80": "127.0.0.256" is not an ip address; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on IPv6 without brackets",
 			"[[service]]\nname = \"a\"\nlisten = \"::1:7001\"",
-			`config.toml:3: service "a": listen: "::1:7001": an IPv6 address stands in brackets, such as "[::1]:7001"; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "::1:7001": an IPv6 address stands in brackets, such as "[::1]:7001"; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on IPv6 without a port",
 			"[[service]]\nname = \"a\"\nlisten = \"[::1]\"",
-			`config.toml:3: service "a": listen: "[::1]" has no port; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "[::1]" has no port; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on a URL",
 			"[[service]]\nname = \"a\"\nlisten = \"http://127.0.0.1:7001\"",
-			`config.toml:3: service "a": listen: "http://127.0.0.1:7001" is a URL; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: "http://127.0.0.1:7001" is a URL; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on a path",
@@ -84,18 +84,18 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		},
 		{
 			"listen on a socket of systemd",
-			"[[service]]\nname = \"a\"\nlisten = \"systemd:a\"",
-			`config.toml:3: service "a": listen: "systemd:a": sockets inherited from systemd are not available in this version; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			"[[service]]\nname = \"a\"\nlisten = \"systemd:a b\"",
+			`config.toml:3: service "a": listen: "systemd:a b": the name of an inherited socket has neither blanks nor colons nor letters beyond ASCII`,
 		},
 		{
 			"listen on nothing",
 			"[[service]]\nname = \"a\"\nlisten = \"\"",
-			`config.toml:3: service "a": listen: is empty; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: is empty; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen on an empty list",
 			"[[service]]\nname = \"a\"\nlisten = []",
-			`config.toml:3: service "a": listen: is an empty list; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:3: service "a": listen: is an empty list; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"listen twice on one address",
@@ -105,7 +105,7 @@ func TestAddressesThatCannotBe(t *testing.T) {
 		{
 			"admin on a bad address",
 			"[admin]\nlisten = \"9901\"",
-			`config.toml:2: admin.listen: "9901" has no port; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`config.toml:2: admin.listen: "9901" has no port; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"consul without a port",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"mime"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +35,25 @@ func (f *field) checkHTTP(s string) *mistake {
 		return checkStatuses(s)
 	case "media_type":
 		return checkMediaType(s)
+	case "trace_url":
+		return checkTraceURL(s)
 	default:
 		return f.checkRegistry(s)
+	}
+	return nil
+}
+
+// checkTraceURL checks where spans go.
+func checkTraceURL(s string) *mistake {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return wrong(`%q is not a URL of OTLP over HTTP; want one such as "http://127.0.0.1:4318"`, s)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return wrong("%q has more than scheme, host, port and path", s)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Kubernetes Kubernetes `key:"kubernetes" doc:"The API server of Kubernetes, where services are looked up."`
 	DNS        DNS        `key:"dns" doc:"How source dns looks up names."`
 
+	Tracing   Tracing   `key:"tracing" later:"true" doc:"Traces of requests of protocol http, as OpenTelemetry has them."`
 	AccessLog AccessLog `key:"access_log" doc:"The access log: a line for each request of protocol http."`
 
 	// Services are in the order of the file; those that only the environment names come
@@ -42,6 +43,8 @@ type Config struct {
 type Admin struct {
 	// Listen is the zero Address when the interface is off.
 	Listen Address `key:"listen" default:"127.0.0.1:9901" doc:"ip:port or unix:/path; empty: off"`
+	// Actions holds for sockets of the network too; a unix socket is asked by its own permissions.
+	Actions bool `key:"actions" default:"false" later:"true" doc:"whoever reaches listen may stop the sidecar, and take endpoints out and back; with a unix socket its permissions decide, and this is for the page only"`
 }
 
 // Log says what is logged.
@@ -58,10 +61,19 @@ type AccessLog struct {
 	Buffer int    `key:"buffer" default:"1048576" min:"65536" max:"67108864" doc:"bytes per loop that may wait to be written; further lines are dropped and counted"`
 }
 
+// Tracing says which requests are traced, and who is told.
+type Tracing struct {
+	// Endpoint is empty when there is no tracing.
+	Endpoint string  `key:"endpoint" default:"" check:"trace_url" doc:"where spans go by OTLP over HTTP, such as \"http://127.0.0.1:4318\"; empty: off"`
+	Sample   float64 `key:"sample" default:"0.01" min:"0" max:"1" doc:"share of the requests that nobody has decided about; a client's own decision (traceparent) holds"`
+	Service  string  `key:"service" default:"sidecar" check:"text" doc:"service.name of the spans"`
+}
+
 // Runtime is about the process.
 type Runtime struct {
-	Loops    int           `key:"loops" default:"0" min:"0" max:"1024" doc:"event loop threads; 0: one per CPU"`
-	StateDir string        `key:"state_dir" default:"" fallback:"STATE_DIRECTORY" doc:"folder for the last good instance sets; empty: none; default from $STATE_DIRECTORY"`
-	Drain    time.Duration `key:"drain" default:"30s" doc:"how long a stop waits for what is running; 0s: not at all"`
-	Zone     string        `key:"zone" default:"" check:"zone" doc:"the zone that this host is in, as instances name theirs; empty: zones are not looked at"`
+	Loops       int           `key:"loops" default:"0" min:"0" max:"1024" doc:"event loop threads; 0: one per CPU"`
+	StateDir    string        `key:"state_dir" default:"" fallback:"STATE_DIRECTORY" doc:"folder for the last good instance sets; empty: none; default from $STATE_DIRECTORY"`
+	Drain       time.Duration `key:"drain" default:"30s" doc:"how long a stop waits for what is running; 0s: not at all"`
+	WatchConfig bool          `key:"watch_config" default:"false" later:"true" doc:"reload when the configuration file changes, as on SIGHUP"`
+	Zone        string        `key:"zone" default:"" check:"zone" doc:"the zone that this host is in, as instances name theirs; empty: zones are not looked at"`
 }

@@ -202,7 +202,7 @@ SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "rest" is not known
 		{
 			"empty listen", orders,
 			[]string{"SIDECAR_SERVICE_ORDERS_LISTEN="},
-			`SIDECAR_SERVICE_ORDERS_LISTEN: service "orders": listen: is empty; want ip:port or unix:/path, such as "127.0.0.1:7001"`,
+			`SIDECAR_SERVICE_ORDERS_LISTEN: service "orders": listen: is empty; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"`,
 		},
 		{
 			"bad fallback", "",
@@ -243,7 +243,7 @@ SIDECAR_SERVICE_ORDERS_RETRY_ON: service "orders": retry.on: "rest" is not known
 			"file and environment", "[log]\nlevl = 1",
 			[]string{"SIDECAR_LOG_LEVEL=x", "SIDECAR_ADMIN_LISTEN=x"},
 			`config.toml:2: log.levl: unknown key; did you mean "level"?
-SIDECAR_ADMIN_LISTEN: admin.listen: "x" has no port; want ip:port or unix:/path, such as "127.0.0.1:7001"
+SIDECAR_ADMIN_LISTEN: admin.listen: "x" has no port; want ip:port, unix:/path or systemd:name, such as "127.0.0.1:7001"
 SIDECAR_LOG_LEVEL: log.level: "x" is not known; allowed are debug, info, warn and error`,
 		},
 	} {

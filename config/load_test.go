@@ -34,6 +34,7 @@ func TestTwoLinesAreEnough(t *testing.T) {
 		Nacos:   Nacos{Addresses: []string{"127.0.0.1:8848"}, Version: NacosAuto},
 		DNS:     DNS{MinTTL: time.Second, MaxTTL: time.Minute, Timeout: 2 * time.Second},
 
+		Tracing:   Tracing{Sample: 0.01, Service: "sidecar"},
 		AccessLog: AccessLog{Format: AccessLogJSON, Buffer: 1 << 20},
 		Services: []Service{{
 			Name:     "orders",

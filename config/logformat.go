@@ -18,7 +18,7 @@ const (
 // test that the two agree: a mistake is told here, with its line.
 var logVariables = []string{
 	"time", "time_clf", "service", "client", "client_ip", "method", "target", "path", "query", "protocol", "request", "host",
-	"status", "bytes_in", "bytes_out", "body_out", "duration", "first_byte", "attempts", "tries", "endpoint", "flag", "trace_id",
+	"status", "grpc_status", "bytes_in", "bytes_out", "body_out", "duration", "first_byte", "attempts", "tries", "endpoint", "flag", "trace_id",
 	"tunnel", "referer", "user_agent",
 }
 

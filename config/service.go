@@ -6,7 +6,7 @@ import "time"
 type Service struct {
 	Name string `key:"name" check:"name" doc:"the service's name here, in the log and in metrics"`
 	// Listen has at least one address.
-	Listen   []Address `key:"listen" doc:"ip:port or unix:/path, or a list of these; port 0: the system chooses"`
+	Listen   []Address `key:"listen" doc:"ip:port, unix:/path or systemd:name (an inherited socket), or a list of these; port 0: the system chooses"`
 	Protocol string    `key:"protocol" default:"http" allowed:"http|tcp" doc:"http balances each request, tcp each connection"`
 	// UpstreamProtocol is UpstreamAuto for protocol tcp.
 	UpstreamProtocol string `key:"upstream_protocol" default:"auto" allowed:"auto|http1|h2c" doc:"what endpoints are spoken to in; auto: gRPC in HTTP/2, everything else in HTTP/1.1; h2c: HTTP/2, with or without TLS"`

@@ -74,6 +74,10 @@ func (k *socket) open(d *Daemon) error {
 	for _, s := range k.services {
 		names = append(names, s.config.Name)
 	}
+	if k.address.Network == "systemd" {
+		return &ListenError{Service: first.config.Name, Index: k.index, Address: k.address,
+			Err: fmt.Errorf("%s: no such socket was handed over", k.address)}
+	}
 	ln, err := d.group.Listen(k.address.Network, k.address.Addr, k.acceptor(d), eventloop.ListenOptions{OnError: func(err error) {
 		first.counts.Shard(0).Errors.Add(1)
 		d.log.Warn("accepting pauses; raise LimitNOFILE, or find who holds so many connections",
