@@ -28,10 +28,11 @@
 //	target        what was asked for, as sent: path and query, or a whole URL
 //	path        * the target's path alone
 //	query       * what follows its "?"; not in json if there is none
-//	protocol    * HTTP/1.0 or HTTP/1.1; empty if what came was not HTTP
+//	protocol    * HTTP/1.0, HTTP/1.1 or HTTP/2.0; empty if what came was not HTTP
 //	request       "method target protocol"
 //	host        * the host that the request is for
 //	status      * what the client was answered with; 0 (in text 000): with nothing
+//	grpc_status * of a call of gRPC: its number, or "missing"; else not in json
 //	bytes_in    * bytes received from the client for this request, head and framing included
 //	bytes_out   * bytes sent to the client, likewise
 //	body_out      bytes of the answer's body alone

@@ -13,7 +13,7 @@ import (
 
 func TestALineOfJSONHasEverythingInOrder(t *testing.T) {
 	want := `{"time":"2026-01-31T12:00:00.007Z","service":"orders","client":"192.0.2.7:51234","method":"GET",` +
-		`"path":"/v1/orders","query":"id=7","protocol":"HTTP/1.1","host":"orders.internal","status":200,"bytes_in":120,` +
+		`"path":"/v1/orders","query":"id=7","protocol":"HTTP/1.1","host":"orders.internal","status":200,"grpc_status":"5","bytes_in":120,` +
 		`"bytes_out":5320,"duration":0.023456,"first_byte":0.021000,"attempts":[` +
 		`{"endpoint":"10.0.0.1:8080","outcome":"connect-failed","status":0,"duration":0.001500},` +
 		`{"endpoint":"10.0.0.2:8080","outcome":"ok","status":200,"duration":0.020000}],"flag":"ok",` +
@@ -50,7 +50,7 @@ func TestEveryVariable(t *testing.T) {
 		"time": "2026-01-31T12:00:00.007Z", "time_clf": "31/Jan/2026:12:00:00 +0000", "service": "orders",
 		"client": "192.0.2.7:51234", "client_ip": "192.0.2.7", "method": "GET", "target": "/v1/orders?id=7",
 		"path": "/v1/orders", "query": "id=7", "protocol": "HTTP/1.1", "request": "GET /v1/orders?id=7 HTTP/1.1",
-		"host": "orders.internal", "status": "200", "bytes_in": "120", "bytes_out": "5320", "body_out": "5120",
+		"host": "orders.internal", "status": "200", "grpc_status": "5", "bytes_in": "120", "bytes_out": "5320", "body_out": "5120",
 		"duration": "0.023456", "first_byte": "0.021000", "tries": "2", "endpoint": "10.0.0.2:8080",
 		"attempts": "10.0.0.1:8080=connect-failed:0:0.001500,10.0.0.2:8080=ok:200:0.020000",
 		"flag":     "ok", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "tunnel": "true",

@@ -45,6 +45,10 @@ func appendJSON(b []byte, s *Shard) []byte {
 	b = appendBounded(b, r.Host, mostHost)
 	b = append(b, `","status":`...)
 	b = appendInt(b, int64(r.Status))
+	if r.GRPC != "" {
+		b = append(b, `,"grpc_status":"`...)
+		b = append(appendString(b, r.GRPC), '"')
+	}
 	b = append(b, `,"bytes_in":`...)
 	b = appendInt(b, r.BytesIn)
 	b = append(b, `,"bytes_out":`...)

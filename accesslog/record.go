@@ -53,6 +53,7 @@ type Record struct {
 	Attempts  *Attempts     // nil: none
 	Flag      string        // FlagOK, or a cause
 	Tunnel    bool
+	GRPC      string // grpc-status of a call of gRPC, or "missing"; empty: it is none, or was not answered as one
 }
 
 // Own copies the record's byte slices into the memory of buf, as much of them as a line
@@ -125,6 +126,13 @@ func (a *Attempts) Count() int {
 		return 0
 	}
 	return a.count
+}
+
+// List is the tries that are kept, in order: all of them up to MaxAttempts, of more the first ones and
+// the last. The caller must not change it.
+func (a *Attempts) List() []Attempt {
+	list, _ := a.listed()
+	return list
 }
 
 // listed are those that a line shows; omitted is how many came before the last of them.

@@ -107,6 +107,6 @@ func full() *Record {
 		Referer: []byte("https://shop.example/"), UserAgent: []byte("curl/8.5.0 (x86_64)"),
 		Traceparent: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 		Status:      200, BytesIn: 120, BytesOut: 5320, BodyOut: 5120, Duration: 23456789 * time.Nanosecond, FirstByte: 21 * time.Millisecond,
-		Attempts: a, Flag: FlagOK, Tunnel: true,
+		Attempts: a, Flag: FlagOK, Tunnel: true, GRPC: "5",
 	}
 }

@@ -46,6 +46,7 @@ var variables = []struct {
 		}
 		return appendInt(b, int64(s.record.Status))
 	}},
+	{"grpc_status", func(b []byte, s *Shard, safe *charset) []byte { return appendText(b, s.record.GRPC, safe) }},
 	{"bytes_in", func(b []byte, s *Shard, _ *charset) []byte { return appendInt(b, s.record.BytesIn) }},
 	{"bytes_out", func(b []byte, s *Shard, _ *charset) []byte { return appendInt(b, s.record.BytesOut) }},
 	{"body_out", func(b []byte, s *Shard, _ *charset) []byte { return appendInt(b, s.record.BodyOut) }},
