@@ -6,20 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
-	"syscall"
 	"time"
 )
 
 const (
 	// answerTimeout is how long a Client waits when its caller's context sets no deadline.
 	answerTimeout = 5 * time.Second
+	// reloadTimeout is the same for a reload, which may have to read certificates and open sockets.
+	reloadTimeout = time.Minute
 	// maxAnswer bounds what a Client reads: thousands of endpoints make a few megabytes.
 	maxAnswer = 64 << 20
 )
@@ -70,6 +66,30 @@ func (c *Client) Config(ctx context.Context) ([]byte, error) {
 	return c.get(ctx, "/config", typeText, http.StatusOK)
 }
 
+// Reload has the configuration loaded again, and says what that has changed. That it cannot be
+// loaded is an error of several lines, which changes nothing.
+func (c *Client) Reload(ctx context.Context) (Report, error) {
+	var r Report
+	body, err := c.post(ctx, "/reload", nil, reloadTimeout, http.StatusOK)
+	if err != nil {
+		return r, err
+	}
+	return r, c.decode("/reload", body, &r)
+}
+
+// Drain has the process drain and end. It does not wait for that.
+func (c *Client) Drain(ctx context.Context) error {
+	_, err := c.post(ctx, "/drain", nil, answerTimeout, http.StatusAccepted)
+	return err
+}
+
+// Endpoint has an endpoint of a service drained or put back, or its ejection ended: action is drain,
+// undrain or uneject.
+func (c *Client) Endpoint(ctx context.Context, service, id, action string) error {
+	_, err := c.post(ctx, "/services/"+url.PathEscape(service)+"/endpoints/"+url.PathEscape(id)+"/"+url.PathEscape(action), nil, answerTimeout, http.StatusNoContent)
+	return err
+}
+
 // Healthy asks whether the process works; the error says why it does not.
 func (c *Client) Healthy(ctx context.Context) error {
 	_, err := c.get(ctx, "/healthz", typeText, http.StatusOK)
@@ -84,73 +104,12 @@ func (c *Client) document(ctx context.Context, page string, into any, codes ...i
 	if err != nil {
 		return err
 	}
+	return c.decode(page, body, into)
+}
+
+func (c *Client) decode(page string, body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("admin: what %s answered to %s is not understood: %w; is it another version?", c.address(), page, err)
 	}
 	return nil
-}
-
-// get gets a page. Any status but one of codes is an error.
-func (c *Client) get(ctx context.Context, page, accept string, codes ...int) ([]byte, error) {
-	network, where, err := parse(c.address())
-	if err != nil {
-		return nil, err
-	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
-		defer cancel()
-	}
-	// One connection for one question: no pool outlives it, and no proxy of the environment
-	// comes in between.
-	client := &http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, network, where)
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	// The name is one that guard trusts, wherever the connection goes.
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+page, nil)
-	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
-	}
-	request.Header.Set("Accept", accept)
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, c.explain(err)
-	}
-	defer func() { _ = response.Body.Close() }() // all that matters has been read
-	if !strings.HasPrefix(response.Header.Get("Server"), product) {
-		return nil, fmt.Errorf("admin: what answers on %s is not a sidecar; does admin.listen differ?", c.address())
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
-		return nil, c.explain(err)
-	}
-	for _, code := range codes {
-		if response.StatusCode == code {
-			return body, nil
-		}
-	}
-	said := printable(strings.TrimSpace(string(body[:min(len(body), 500)])))
-	return nil, fmt.Errorf("admin: the sidecar on %s answered %d to %s: %s", c.address(), response.StatusCode, page, said)
-}
-
-// explain says in a sentence why there was no answer.
-func (c *Client) explain(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("admin: no answer from %s in time; the process may be stuck or the host overloaded: %w", c.address(), err)
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("admin: no sidecar answers on %s: %w; is it running, or does admin.listen differ?", c.address(), root(err))
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("admin: may not connect to %s: %w; join the group that owns it, or ask as root", c.address(), root(err))
-	}
-	return fmt.Errorf("admin: no answer from %s: %w; does another program listen there?", c.address(), err)
 }

@@ -22,6 +22,8 @@ type Document struct {
 	Services  []Service  `json:"services"`
 	// Registrations are the local services that are announced.
 	Registrations []registration.Status `json:"registrations,omitempty"`
+	// Problems are what is wrong, the worst first.
+	Problems []Problem `json:"problems,omitempty"`
 	// Notices are what the operator should know of the sidecar as a whole, a sentence each.
 	Notices []string `json:"notices,omitempty"`
 }
@@ -30,7 +32,7 @@ type Document struct {
 type Loop struct {
 	Index       int    `json:"index"`
 	Tasks       int64  `json:"tasks"`
-	Connections int64  `json:"connections"`
+	Connections int64  `json:"connections"` // sockets, of clients and of endpoints
 	Turns       uint64 `json:"turns"`
 	Panics      uint64 `json:"panics,omitempty"`
 }
@@ -53,5 +55,28 @@ type Service struct {
 	SourceKind string `json:"source_kind"` // consul, static, …; several with commas
 	// Sources are what each of its sources has said, in the order of the configuration.
 	Sources []discovery.Status `json:"sources,omitempty"`
+	// TLS is what it has certificates for, on either side.
+	TLS []TLS `json:"tls,omitempty"`
 	upstream.Status
+}
+
+// TLS is one side of a service that speaks TLS.
+type TLS struct {
+	Side         string        `json:"side"` // listener, whose certificates clients are shown, or upstream, of endpoints
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Reloads      uint64        `json:"reloads"`           // how often new files were taken into use
+	Failures     uint64        `json:"failures"`          // … and how often they could not be
+	Problem      string        `json:"problem,omitempty"` // why what is in the files now is not in use
+}
+
+// A Certificate is one that is in use.
+type Certificate struct {
+	File      string    `json:"file"`
+	Names     []string  `json:"names,omitempty"`   // what it is for
+	Subject   string    `json:"subject,omitempty"` // what its owner is called
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"` // when the first certificate of its chain expires
+	// Due: it should have been renewed by now, since it expires within 30 days, or less than a third of
+	// its life is left, or has expired.
+	Due bool `json:"due,omitempty"`
 }

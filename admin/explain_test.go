@@ -130,7 +130,7 @@ func TestTheClientExplains(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	for name, part := range map[string]string{
-		"ordres": `answered 404 to /explain/ordres: there is no service "ordres"; did you mean "orders"? (those there are: gone, mail`,
+		"ordres": `admin: there is no service "ordres"; did you mean "orders"? (those there are: gone, mail`,
 		"":       "the name of a service is empty",
 	} {
 		if _, err := c.Explain(t.Context(), name); err == nil || !strings.HasPrefix(err.Error(), "admin: ") || !strings.Contains(err.Error(), part) {

@@ -89,6 +89,7 @@ func (t *table) facts(e *Explanation) {
 		connections += fmt.Sprintf(", %d of them being made", e.Pending)
 	}
 	t.row("  ", "connections", connections)
+	t.certificates(&e.Service, e.At)
 }
 
 func spares(endpoints []upstream.EndpointStatus) (n int) {

@@ -21,6 +21,7 @@ const (
 
 	typeJSON = "application/json"
 	typeText = "text/plain"
+	typeHTML = "text/html"
 )
 
 // A Build says which build a sidecar is.
@@ -53,9 +54,13 @@ func (s *Server) readiness() Readiness {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	var index []string
+	list := func(path, about string) {
+		path = strings.NewReplacer("{service}", "SERVICE", "{endpoint}", "ID", "{action}", "ACTION").Replace(path)
+		index = append(index, fmt.Sprintf("%-16s  %s\n", path, about))
+	}
 	page := func(path, about string, h http.HandlerFunc) {
 		mux.HandleFunc("GET "+path, h)
-		index = append(index, fmt.Sprintf("%-16s  %s\n", strings.ReplaceAll(path, "{service}", "SERVICE"), about))
+		list(path, about)
 	}
 	page("/healthz", "200 while the process works", s.healthz)
 	page("/readyz", "200 once every service can be served, else what is missing", s.readyz)
@@ -64,6 +69,7 @@ func (s *Server) handler() http.Handler {
 	}
 	if s.options.Status != nil {
 		page("/status", "everything at a glance; ?format=text for a table", s.status)
+		page("/events", "the status once a second, as server-sent events", s.events)
 		page("/explain", "how each service stands", s.verdicts)
 		page("/explain/{service}", "one service and its endpoints: what, why and until when; ?format=text for a table", s.explain)
 	}
@@ -78,9 +84,15 @@ func (s *Server) handler() http.Handler {
 		mux.HandleFunc("GET "+profiles+"symbol", pprof.Symbol)
 		mux.HandleFunc("GET "+profiles+"trace", pprof.Trace)
 	}
-	text := "sidecar " + s.options.Version + "\n\n" + strings.Join(index, "")
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		s.write(w, http.StatusOK, typeText, []byte(text))
+	s.offerActions(mux, list)
+	s.offerQuestions(mux, list)
+	text := []byte("sidecar " + s.options.Version + "\n\n" + strings.Join(index, ""))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if s.page != nil && preferred(r.Header.Values("Accept"), []string{typeText, typeHTML}) == typeHTML {
+			s.show(w, r)
+			return
+		}
+		s.write(w, http.StatusOK, typeText, text)
 	})
 	return bounded(s.options.Version, guard(s.options.Listen, mux))
 }
@@ -123,17 +135,8 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	document := s.options.Status()
-	document.Build = s.build()
-	document.At = time.Now()
-	if s.options.Ready != nil {
-		document.Readiness = s.readiness()
-	}
+	document := s.document()
 	if format == typeJSON {
-		// A list without members is [], not null.
-		document.Loops = append([]Loop{}, document.Loops...)
-		document.Listeners = append([]Listener{}, document.Listeners...)
-		document.Services = append([]Service{}, document.Services...)
 		s.writeJSON(w, http.StatusOK, document)
 		return
 	}
@@ -142,7 +145,27 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	s.write(w, http.StatusOK, typeText, []byte(text.String()))
 }
 
-func (s *Server) config(w http.ResponseWriter, _ *http.Request) {
+// document is everything at a glance, at this moment.
+func (s *Server) document() Document {
+	d := s.options.Status()
+	d.Build = s.build()
+	d.At = time.Now()
+	if s.options.Ready != nil {
+		d.Readiness = s.readiness()
+	}
+	d.Problems = findProblems(&d)
+	// A list without members is [] in JSON, not null.
+	d.Loops = append([]Loop{}, d.Loops...)
+	d.Listeners = append([]Listener{}, d.Listeners...)
+	d.Services = append([]Service{}, d.Services...)
+	return d
+}
+
+func (s *Server) config(w http.ResponseWriter, r *http.Request) {
+	if s.options.Origins != nil && r.URL.Query().Get("origins") != "" {
+		s.origins(w)
+		return
+	}
 	text, err := s.options.Config()
 	if err != nil {
 		s.write(w, http.StatusInternalServerError, typeText, []byte("the configuration cannot be shown: "+err.Error()+"\n"))

@@ -1,14 +1,25 @@
 // Package admin answers the questions of people and machines about a running sidecar, over
 // local HTTP.
 //
+//	GET /                 the page for people with a browser, and for others a list of these
+//	GET /events           what the page shows, once a second, as server-sent events
 //	GET /healthz          200 while the process works
 //	GET /readyz           200 once every service can be served, else 503 and what is missing
 //	GET /metrics          Prometheus
 //	GET /status           everything at a glance: JSON, or a table for people (?format=text)
 //	GET /explain          how each service stands, in the same two forms
 //	GET /explain/SERVICE  one service and its endpoints: what, why and until when
-//	GET /config           the effective configuration, with secrets hidden
+//	GET /config           the effective configuration, with secrets hidden; ?origins=1: and where each value is from
 //	GET /version          which build this is
+//
+//	POST /reload          loads the configuration again
+//	POST /drain           drains the process, as SIGTERM does
+//	POST /diff            a configuration in the body: what a reload to it would change
+//	POST /services/SERVICE/endpoints/ID/ACTION  drain, undrain or uneject an endpoint
+//
+// Browsers are a danger to what listens on a loopback address, since any site can have them ask there:
+// guard keeps them out. What changes something has to be asked for with the header Sidecar-Action: 1, and,
+// but for a reload, over a unix socket or with Options.Actions.
 //
 // A Server knows nothing of the daemon: what it shows comes from the callbacks in Options.
 // It listens on a loopback address or on a unix socket ("unix:/path"), which then decides by
@@ -52,6 +63,8 @@ const (
 type Options struct {
 	// Listen is "host:port" or "unix:/path"; empty means DefaultAddress.
 	Listen string
+	// Listener is already open at Listen; it is the Server's. Nil: Start opens one.
+	Listener net.Listener
 	// Version and Revision name the build.
 	Version  string
 	Revision string
@@ -61,14 +74,29 @@ type Options struct {
 	// Ready tells what is missing before every service can be served, a line for each; none
 	// means ready.
 	Ready func() (missing []string)
-	// Status tells everything at a glance. Build, At and, where Ready is given, readiness are
-	// filled in by the Server. Without Status there is nothing to explain either.
+	// Status tells everything at a glance. Build, At, Problems and, where Ready is given, readiness
+	// are filled in by the Server. Without Status there is nothing to explain either.
 	Status func() Document
 	// Service tells everything about one service, found by its name. A nil Service has it
 	// taken from Status, which builds all of them.
 	Service func(name string) (s Service, known bool)
 	// Config gives the effective configuration as text, with secrets hidden.
 	Config func() ([]byte, error)
+	// Origins gives each value of the configuration with its origin, for /config?origins=1.
+	Origins func() []ConfigValue
+	// Diff says what a reload to this configuration would change. It changes nothing.
+	Diff func(toml []byte) (Report, error)
+	// Actions allows Drain and Endpoint to whoever reaches a port, and has the page offer buttons for
+	// Endpoint. Over a unix socket both are allowed without it.
+	Actions bool
+	// Reload loads the configuration again, and returns when that is done; ctx does not end when who
+	// has asked for it goes away. An error leaves everything as it was.
+	Reload func(ctx context.Context) (Report, error)
+	// Drain has the process drain and end. It does not wait for that.
+	Drain func()
+	// Endpoint does what the operator asks for: drain, undrain or uneject. The error may be
+	// upstream.ErrNoEndpoint or ErrNoService.
+	Endpoint func(service, id, action string) error
 	// Metrics answers a scrape.
 	Metrics http.Handler
 	// Profiling adds /debug/pprof/. It is off by default: a profile costs CPU, and shows what
@@ -84,6 +112,9 @@ type Server struct {
 	log     *zap.Logger
 	http    *http.Server
 
+	page      *page // nil without Status
+	broadcast *broadcast
+
 	socket *socket       // set by Start
 	done   chan struct{} // closed when serve has ended
 }
@@ -97,6 +128,10 @@ func New(o Options) *Server {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
+	s.broadcast = newBroadcast(s.event, s.log)
+	if o.Status != nil {
+		s.page = newPage()
+	}
 	// What net/http has to say is a handler that panicked, or a failure to accept.
 	complaints, err := zap.NewStdLogAt(s.log, zap.WarnLevel)
 	if err != nil {
@@ -109,6 +144,7 @@ func New(o Options) *Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          complaints,
+		ConnContext:       withPeer,
 		// No WriteTimeout: a profile takes as long as it was asked to. bounded sets a
 		// deadline for all other answers.
 	}
@@ -118,7 +154,10 @@ func New(o Options) *Server {
 // Start opens the address and begins to answer, on a goroutine that Shutdown ends. The error
 // says what stands in the way and which key moves the address. ctx bounds the opening only.
 func (s *Server) Start(ctx context.Context) error {
-	opened, err := listen(ctx, s.options.Listen)
+	opened, err := adopt(s.options.Listener)
+	if opened == nil && err == nil {
+		opened, err = listen(ctx, s.options.Listen)
+	}
 	if err != nil {
 		return err
 	}
@@ -154,9 +193,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.socket == nil {
 		return nil
 	}
+	s.broadcast.end() // they would listen for ever
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("admin: answers were cut: %w", errors.Join(err, s.http.Close()))
+	}
+	if e := s.broadcast.wait(ctx); e != nil && err == nil {
+		err = fmt.Errorf("admin: the status is still being made: %w", e)
 	}
 	<-s.done
 	s.socket.remove()

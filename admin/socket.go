@@ -49,6 +49,24 @@ type socket struct {
 	file fs.FileInfo // what was at path when it was opened
 }
 
+// adopt makes a socket of a listener that is open already; nil of nil.
+func adopt(l net.Listener) (*socket, error) {
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		if l == nil {
+			return nil, nil //nolint:nilnil // there is none
+		}
+		return &socket{Listener: l}, nil
+	}
+	u.SetUnlinkOnClose(false)
+	path := u.Addr().String()
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("admin: the file of a socket that was handed over: %w", err)
+	}
+	return &socket{Listener: u, path: path, file: file}, nil
+}
+
 func listen(ctx context.Context, address string) (*socket, error) {
 	network, where, err := parse(address)
 	if err != nil {

@@ -101,6 +101,7 @@ func (t *table) service(s *Service, now time.Time) {
 	if s.Verdict != "" {
 		t.line("  %s", printable(s.Verdict))
 	}
+	t.due(s, now)
 	if b := s.Budget; b.Requests > 0 || b.Refused > 0 {
 		t.line("  retries: %d of the last %s; %d refused by the budget since the start", b.Retries, plural(int(b.Requests), "request"), b.Refused)
 	}

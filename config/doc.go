@@ -12,6 +12,9 @@
 // its variable and they are reported together, as *Errors. A load uses a viper of its own, and
 // no viper type leaves the package.
 //
+// LoadWithOrigins says where each value comes from as well. Diff says in what two configurations
+// differ, as a reload has to know and to tell.
+//
 // # Layers
 //
 // Later ones win:

@@ -17,17 +17,7 @@ const mostBytes = 1 << 20
 // returns it. With the path "" there is only the environment. An error is an *Errors that holds
 // every mistake.
 func Load(path string, env []string) (*Config, error) {
-	if path == "" {
-		return Parse("", nil, env)
-	}
-	data, err := readFile(path)
-	if err != nil {
-		l := newLoader(path)
-		l.incomplete = true
-		l.problems = append(l.problems, Problem{File: path, Message: fileMessage(path, err)})
-		return l.load(nil, env)
-	}
-	return Parse(path, data, env)
+	return newLoader(path).loadFile(env)
 }
 
 // Parse is Load of a file that is in memory already; name is how messages call it.
@@ -86,6 +76,7 @@ type loader struct {
 	// not reported as missing.
 	incomplete bool
 
+	outside   layer // what variables of others say
 	root      scope
 	defaults  scope
 	services  collection
@@ -141,14 +132,28 @@ func (s *scope) start() origin {
 	return origin{line: s.line}
 }
 
+// loadFile is load of the loader's file; without one there is only the environment.
+func (l *loader) loadFile(env []string) (*Config, error) {
+	if l.file == "" {
+		return l.load(nil, env)
+	}
+	data, err := readFile(l.file)
+	if err != nil {
+		l.incomplete = true
+		l.problems = append(l.problems, Problem{File: l.file, Message: fileMessage(l.file, err)})
+		data = nil
+	}
+	return l.load(data, env)
+}
+
 func (l *loader) load(data []byte, env []string) (*Config, error) {
 	doc := readDocument(l.file, data)
 	l.problems = append(l.problems, doc.problems...)
 	l.incomplete = l.incomplete || len(doc.problems) > 0
 
 	l.readFileTables(doc)
-	fallback := l.readEnvironment(env)
-	cfg, err := l.build(fallback)
+	l.outside = l.readEnvironment(env)
+	cfg, err := l.build(l.outside)
 	if err != nil { // a mistake of this package, not of the user
 		l.problems = append(l.problems, Problem{File: l.file, Message: err.Error()})
 	}

@@ -2,9 +2,11 @@
 //
 // A Prober tries an address once, over a connection of its own: TCP connects, HTTP sends a
 // request and looks at the status and, if wanted, at the body, GRPC asks the server's health
-// service. Watch repeats that on the caller's goroutine and turns the results into verdicts:
+// service. Before that the connection becomes what a Transport says: it begins with a header, or
+// speaks TLS. Watch repeats that on the caller's goroutine and turns the results into verdicts:
 //
-//	go healthcheck.Watch(ctx, healthcheck.TCP(), "10.0.0.1:8080", settings, func(v healthcheck.Verdict) {
+//	prober := healthcheck.TCP(healthcheck.TCPOptions{})
+//	go healthcheck.Watch(ctx, prober, "10.0.0.1:8080", settings, func(v healthcheck.Verdict) {
 //		log.Info("verdict", zap.Bool("healthy", v.Healthy), zap.String("reason", v.Reason))
 //	})
 //

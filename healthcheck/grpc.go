@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/stats"
@@ -23,6 +24,7 @@ import (
 
 // GRPCOptions say what a gRPC probe asks for.
 type GRPCOptions struct {
+	Transport Transport
 	// Service is whose health is asked for; if empty, that of the server as a whole.
 	Service string
 	// Authority is the request's :authority field; the address if empty, "localhost" for a
@@ -30,32 +32,23 @@ type GRPCOptions struct {
 	Authority string
 }
 
-// GRPC returns a Prober that calls Check of grpc.health.v1 over a connection of its own,
-// HTTP/2 without TLS, and passes on SERVING. It reads at most 64 KiB of the answer.
+// GRPC returns a Prober that calls Check of grpc.health.v1 over a connection of its own, in
+// HTTP/2, and passes on SERVING. It reads at most 64 KiB of the answer.
 //
 // The protocol is https://github.com/grpc/grpc/blob/master/doc/health-checking.md.
 func GRPC(o GRPCOptions) Prober { return &grpcProber{o} }
 
 type grpcProber struct{ options GRPCOptions }
 
-// Probe connects itself, so that a refused connection reads as with the other probers, and
-// so that grpc has one connection and cannot make another.
+// Probe connects itself, so that a refused connection or handshake reads as with the other
+// probers, and so that grpc has one connection and cannot make another.
 func (g *grpcProber) Probe(ctx context.Context, address string) error {
-	conn, err := dial(ctx, address)
+	l, err := g.options.Transport.connect(ctx, address, []string{"h2"})
 	if err != nil {
 		return err
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.Close()
-		close(interrupted)
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
-	only := &onlyConn{conn: conn, ended: make(chan struct{})}
+	defer l.interruptedBy(ctx, func() { _ = l.raw.Close() })()
+	only := &onlyConn{conn: l, ended: make(chan struct{})}
 	client, err := grpc.NewClient("passthrough:///endpoint", g.dialOptions(address, only)...)
 	if err != nil {
 		only.end()
@@ -71,7 +64,7 @@ func (g *grpcProber) Probe(ctx context.Context, address string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("grpc health: %w", ctx.Err())
 	default:
-		return &probeError{"grpc health: " + g.describe(err, only.asked.Load()), err}
+		return l.why(&probeError{"grpc health: " + g.describe(err, only.asked.Load()), err})
 	}
 }
 
@@ -83,7 +76,7 @@ func (g *grpcProber) dialOptions(address string, only *onlyConn) []grpc.DialOpti
 	return []grpc.DialOption{
 		grpc.WithContextDialer(only.take),
 		grpc.WithStatsHandler(only),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(g.credentials()),
 		grpc.WithAuthority(hostField(g.options.Authority, address)),
 		grpc.WithUserAgent(userAgent),
 		grpc.WithNoProxy(),
@@ -104,6 +97,25 @@ func (g *grpcProber) dialOptions(address string, only *onlyConn) []grpc.DialOpti
 		grpc.WithWriteBufferSize(bufferBytes),
 	}
 }
+
+// credentials leave a connection as it is: its handshake has ended. What they say of
+// themselves makes the scheme of the request.
+func (g *grpcProber) credentials() credentials.TransportCredentials {
+	if g.options.Transport.TLS == nil {
+		return insecure.NewCredentials()
+	}
+	return shaken{insecure.NewCredentials()}
+}
+
+type shaken struct {
+	credentials.TransportCredentials
+}
+
+func (shaken) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+func (s shaken) Clone() credentials.TransportCredentials { return s }
 
 // judge takes what the server said about the service.
 func (g *grpcProber) judge(s healthpb.HealthCheckResponse_ServingStatus) error {
@@ -178,7 +190,7 @@ func (o *onlyConn) take(context.Context, string) (net.Conn, error) {
 	return o.conn, nil
 }
 
-// end closes the connection and waits. With plaintext credentials and no keep-alive, whoever
+// end closes the connection and waits. With credentials that do nothing and no keep-alive, whoever
 // takes the connection begins a transport, and a transport whose connection is closed ends.
 func (o *onlyConn) end() {
 	_ = o.conn.Close()

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 )
 
 const (
@@ -24,6 +23,10 @@ const (
 
 // HTTPOptions say what an HTTP probe asks for.
 type HTTPOptions struct {
+	Transport Transport
+	// HTTP2 says that the probe speaks HTTP/2, without TLS with prior knowledge, and not
+	// HTTP/1.1.
+	HTTP2 bool
 	// Method is the request's method, GET if empty. The request has no body.
 	Method string
 	// Path is the request's path and query, "/" if empty.
@@ -57,40 +60,40 @@ func HTTP(o HTTPOptions) Prober {
 
 type httpProber struct{ options HTTPOptions }
 
-// Probe speaks HTTP/1.1 on the calling goroutine. http.Transport would do, but its
-// goroutines outlive the response for a while, and nobody could wait for them.
+// Probe speaks HTTP on the calling goroutine. http.Transport would do, but its goroutines
+// outlive the response for a while, and nobody could wait for them.
 func (h *httpProber) Probe(ctx context.Context, address string) error {
 	req, err := h.request(address)
 	if err != nil {
 		return err
 	}
-	conn, err := dial(ctx, address)
+	protocol := "http/1.1"
+	if h.options.HTTP2 {
+		protocol = "h2"
+	}
+	l, err := h.options.Transport.connect(ctx, address, []string{protocol})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
+	defer func() { _ = l.Close() }()
+	defer l.within(ctx)()
+	if err := h.ask(l, req); err != nil {
+		return l.why(err)
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = conn.SetDeadline(time.Unix(1, 0))
-		close(interrupted)
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
+	return nil
+}
 
-	if err := req.Write(conn); err != nil {
-		return fmt.Errorf("sending the request: %w", err)
+// ask sends the request and judges the response.
+func (h *httpProber) ask(l *link, req *http.Request) error {
+	limited := &io.LimitedReader{R: l, N: maxResponseBytes}
+	over := overHTTP1
+	if h.options.HTTP2 {
+		over = overHTTP2
 	}
-	limited := &io.LimitedReader{R: conn, N: maxResponseBytes}
 	// Closing the body would read the rest of it first; closing the connection does not.
-	resp, err := readResponse(bufio.NewReader(limited), req) //nolint:bodyclose // see above
+	resp, err := over(l, limited, req) //nolint:bodyclose // see above
 	if err != nil {
-		return fmt.Errorf("reading the response: %w", err)
+		return err
 	}
 	if wanted := statusSet(h.options.Statuses); !wanted.holds(resp.StatusCode) {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxReasonBytes))
@@ -104,6 +107,18 @@ func (h *httpProber) Probe(ctx context.Context, address string) error {
 		return fmt.Errorf("status %s, but reading the body: %w", firstLine(resp.Status), err)
 	}
 	return h.judgeBody(resp, body)
+}
+
+// overHTTP1 sends a request and returns the response, whose body is still to be read from r.
+func overHTTP1(w io.Writer, r io.Reader, req *http.Request) (*http.Response, error) {
+	if err := req.Write(w); err != nil {
+		return nil, fmt.Errorf("sending the request: %w", err)
+	}
+	resp, err := readResponse(bufio.NewReader(r), req)
+	if err != nil {
+		return nil, fmt.Errorf("reading the response: %w", err)
+	}
+	return resp, nil
 }
 
 func (h *httpProber) judgeBody(resp *http.Response, body []byte) error {
@@ -124,6 +139,9 @@ func (h *httpProber) request(address string) (*http.Request, error) {
 	}
 	host := hostField(h.options.Host, address)
 	u.Scheme, u.Host = "http", host
+	if h.options.Transport.TLS != nil {
+		u.Scheme = "https"
+	}
 	if !isToken(h.options.Method) {
 		return nil, fmt.Errorf("method %q is none; want one such as GET", h.options.Method)
 	}
@@ -148,8 +166,10 @@ func readResponse(r *bufio.Reader, req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 	}
-	return nil, fmt.Errorf("more than %d interim responses", maxInterim)
+	return nil, errInterim
 }
+
+var errInterim = fmt.Errorf("more than %d interim responses", maxInterim)
 
 // hostField returns what a request names as its host, unless that is configured.
 func hostField(configured, address string) string {

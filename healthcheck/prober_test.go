@@ -65,23 +65,23 @@ func wantError(t *testing.T, err error, text string) {
 
 func TestTCP(t *testing.T) {
 	open := listen(t, "tcp", "127.0.0.1:0")
-	if err := TCP().Probe(t.Context(), open.Addr().String()); err != nil {
+	if err := TCP(TCPOptions{}).Probe(t.Context(), open.Addr().String()); err != nil {
 		t.Error(err)
 	}
-	err := TCP().Probe(t.Context(), refusing(t))
+	err := TCP(TCPOptions{}).Probe(t.Context(), refusing(t))
 	if err == nil || err.Error() != "connect: connection refused" {
 		t.Errorf("error %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantError(t, TCP().Probe(ended, open.Addr().String()), "connect: ")
+	wantError(t, TCP(TCPOptions{}).Probe(ended, open.Addr().String()), "connect: ")
 }
 
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	wantError(t, TCP().Probe(t.Context(), "unix:"+path), "no such file")
+	wantError(t, TCP(TCPOptions{}).Probe(t.Context(), "unix:"+path), "no such file")
 	l := listen(t, "unix", path)
-	if err := TCP().Probe(t.Context(), "unix:"+path); err != nil {
+	if err := TCP(TCPOptions{}).Probe(t.Context(), "unix:"+path); err != nil {
 		t.Error(err)
 	}
 	conn, err := l.Accept() // the probe's connection, still in the queue

@@ -2,60 +2,34 @@ package healthcheck
 
 import (
 	"context"
-	"errors"
 	"net"
-	"strings"
-	"syscall"
 )
 
-// TCP returns a Prober that passes an address that accepts a connection. It closes the
-// connection at once, without sending anything.
-func TCP() Prober { return tcp{} }
+// TCPOptions say how a TCP probe connects.
+type TCPOptions struct {
+	Transport Transport
+	// Protocols are offered by ALPN instead of those of the transport's config. None is
+	// spoken.
+	Protocols []string
+}
 
-type tcp struct{}
+// TCP returns a Prober that passes an address that accepts a connection, and takes the TLS
+// handshake if there is one. It closes the connection without sending anything else.
+func TCP(o TCPOptions) Prober { return &tcpProber{o} }
 
-func (tcp) Probe(ctx context.Context, address string) error {
-	conn, err := dial(ctx, address)
+type tcpProber struct{ options TCPOptions }
+
+func (p *tcpProber) Probe(ctx context.Context, address string) error {
+	t := p.options.Transport
+	l, err := t.connect(ctx, address, p.options.Protocols)
 	if err != nil {
 		return err
 	}
-	// A reset spares both sides the TIME_WAIT that each probe would leave otherwise.
-	if c, ok := conn.(*net.TCPConn); ok {
+	defer func() { _ = l.Close() }()
+	// A reset spares both sides the TIME_WAIT that each probe would leave otherwise. What was
+	// sent would be lost by it, and be an error in the server's log.
+	if c, ok := l.raw.(*net.TCPConn); ok && t.TLS == nil && len(t.Header) == 0 {
 		_ = c.SetLinger(0)
 	}
-	_ = conn.Close()
-	return nil
+	return l.confirmed(ctx)
 }
-
-// dial connects to "host:port" or "unix:/path".
-func dial(ctx context.Context, address string) (net.Conn, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, address = "unix", path
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, connectError(err)
-	}
-	return conn, nil
-}
-
-// connectError shortens the usual answers to a dial: whoever reads the reason knows the
-// address already.
-func connectError(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return &probeError{"connect: " + errno.Error(), err}
-	}
-	return &probeError{"connect: " + err.Error(), err}
-}
-
-// A probeError has a text of its own and keeps the error it came from.
-type probeError struct {
-	text  string
-	cause error
-}
-
-func (e *probeError) Error() string { return e.text }
-func (e *probeError) Unwrap() error { return e.cause }

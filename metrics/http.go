@@ -44,6 +44,8 @@ type HTTPShard struct {
 
 	FallbackAnswers atomic.Uint64 // requests answered with the fixed response of the key fallback
 
+	Clients, Endpoints HTTP2 // connections of HTTP/2 with either
+
 	FirstByte Histogram // from the request's header to the first byte of the answer
 
 	duration Histogram
@@ -94,6 +96,7 @@ type httpFamily struct {
 	bytesIn, bytesOut                           *prometheus.Desc
 	opened, reused, open, idle                  *prometheus.Desc
 	tunnels, tunnelsOpen, grpc                  *prometheus.Desc
+	http2                                       http2Descs
 }
 
 func newHTTPFamily() *httpFamily {
@@ -117,7 +120,8 @@ func newHTTPFamily() *httpFamily {
 		open:         desc(sub, "upstream_connections_open", "Connections to endpoints that are open.", "service"),
 		tunnels:      desc(sub, "tunnels_total", "Connections that were upgraded to another protocol, such as WebSocket.", "service"),
 		tunnelsOpen:  desc(sub, "tunnels_open", "Upgraded connections that are open.", "service"),
-		grpc:         desc("grpc", "responses_total", "Calls of gRPC that have ended, by their grpc-status; missing: the stream ended without one.", "service", "code"),
+		grpc:         desc("grpc", "responses_total", "Responses to calls of gRPC, those that were tried again included, by their grpc-status; missing: the stream ended without one.", "service", "code"),
+		http2:        newHTTP2Descs(),
 		idle:         desc(sub, "upstream_connections_idle", "Connections to endpoints that wait in the pool.", "service"),
 	}
 }
@@ -127,6 +131,7 @@ func (f *httpFamily) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, f.requests, f.inFlight, f.errors, f.retries, f.denied,
 		f.hedges, f.hedgesWon, f.hedgesDenied, f.fallback, f.duration, f.firstByte,
 		f.bytesIn, f.bytesOut, f.opened, f.reused, f.open, f.idle, f.tunnels, f.tunnelsOpen, f.grpc)
+	f.http2.describe(ch)
 }
 
 // Collect is prometheus.Collector's.
@@ -166,6 +171,7 @@ func (f *httpFamily) Collect(ch chan<- prometheus.Metric) {
 				counter(ch, f.grpc, n, service, GRPCCode(c).String())
 			}
 		}
+		f.http2.collect(ch, service, &t.http2)
 	}
 }
 
@@ -182,6 +188,7 @@ type httpTotal struct {
 	retries                         [retryCount]uint64
 	grpc                            [grpcCodes]uint64
 	duration, firstByte             distribution
+	http2                           [sides]http2Total
 }
 
 // total adds the shards up.
@@ -220,6 +227,8 @@ func (h *HTTP) total() *httpTotal {
 		for c := range s.grpc {
 			t.grpc[c] += s.grpc[c].Load()
 		}
+		t.http2[sideClient].add(&s.Clients)
+		t.http2[sideEndpoint].add(&s.Endpoints)
 		t.duration.add(s.duration.buckets[:], &s.duration.sum)
 		t.firstByte.add(s.FirstByte.buckets[:], &s.FirstByte.sum)
 	}

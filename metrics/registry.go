@@ -11,7 +11,7 @@
 //
 //   - What somebody else already knows (services, endpoints, sources, loops) is asked for at
 //     each scrape, through a callback: ObserveServices, ObserveEndpoints, ObserveSources,
-//     ObserveLoops, ObserveAccessLog, ObserveRegistrations. Nothing is kept of it, so the series of an endpoint
+//     ObserveLoops, ObserveAccessLog, ObserveRegistrations, ObserveCertificates. Nothing is kept of it, so the series of an endpoint
 //     that is gone vanish by themselves.
 //
 // A proxy uses it like this:
@@ -64,6 +64,11 @@ type Registry struct {
 
 	registrations *registrationFamily
 	unrouted      *unroutedFamily
+
+	// Reloads counts reloads of the configuration.
+	Reloads      *Reloads
+	certificates *certificateFamily
+	tracing      *tracingFamily
 }
 
 // New makes a Registry that counts nothing of a service yet; it has the series of the build,
@@ -83,6 +88,9 @@ func New(o Options) *Registry {
 
 		registrations: newRegistrationFamily(),
 		unrouted:      newUnroutedFamily(),
+		Reloads:       newReloads(),
+		certificates:  newCertificateFamily(),
+		tracing:       newTracingFamily(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        namespace + "_build_info",
@@ -96,7 +104,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations, r.unrouted,
+		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations, r.unrouted, r.Reloads, r.certificates, r.tracing,
 	)
 	return r
 }

@@ -64,6 +64,7 @@ func everything() *Registry {
 	r.Listener("orders", "http")
 	r.HTTP("orders").Shard(0).FirstByte.Observe(time.Millisecond)
 	r.HTTP("orders").Shard(0).GRPC(GRPCUnavailable)
+	r.HTTP("orders").Shard(0).Clients.Connections.Add(1)
 	r.TCP("mail").Shard(1).Finish(time.Second)
 	r.ObserveEndpoints(func(emit func(EndpointSample)) {
 		emit(EndpointSample{Service: "orders", Address: "10.0.0.1:80", Zone: "b", Usable: true, Latency: time.Second, Attempts: 9, Resets: 3})
@@ -109,7 +110,7 @@ func TestEveryDescribedFamilyIsCollected(t *testing.T) {
 	}
 	for _, name := range []string{
 		"sidecar_build_info", "process_open_fds", "go_goroutines",
-		"sidecar_listener_connections_accepted_total", "sidecar_http_requests_total",
+		"sidecar_listener_connections_accepted_total", "sidecar_http_requests_total", "sidecar_http2_streams_total", "sidecar_http2_abuse_total",
 		"sidecar_tcp_sessions_total", "sidecar_service_endpoints", "sidecar_endpoint_usable", "sidecar_source_known", "sidecar_source_age_seconds", "sidecar_source_registered", "sidecar_registration_registered", "sidecar_loop_turns_total",
 		"sidecar_access_log_lines_total",
 	} {

@@ -48,6 +48,7 @@ type Registrar struct {
 	health  Health
 	judged  bool // SetHealth was called
 	leaving bool
+	kept    bool   // Run ends without taking the announcement back
 	why     string // it leaves
 	status  Status
 	err     error // of the last call, or nil
@@ -132,6 +133,13 @@ func (r *Registrar) Leave(ctx context.Context, why string) error {
 	return fmt.Errorf("registration: leave %q: %w", r.announcement.ID, cause)
 }
 
+// Keep has Run end without taking the announcement back, because another Registrar goes on with it.
+func (r *Registrar) Keep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kept = true
+}
+
 func (r *Registrar) poke() {
 	select {
 	case r.wake <- struct{}{}:
@@ -154,7 +162,12 @@ func (r *Registrar) Run(ctx context.Context) {
 		}
 		l.rest(ctx, call != nil, at)
 	}
-	l.takeBack()
+	r.mu.Lock()
+	kept := r.kept
+	r.mu.Unlock()
+	if !kept {
+		l.takeBack()
+	}
 }
 
 // A life is one run of a Registrar. Its fields belong to that goroutine.

@@ -60,7 +60,7 @@ func (e *Endpoint) counts() counts {
 
 // mayTrip is asked by the endpoint's breaker before it opens, under gobreaker's lock.
 func (e *Endpoint) mayTrip(why breaker.Reason) bool {
-	if e.retired.Load() || e.spare {
+	if e.retired.Load() || e.drained.Load() || e.spare {
 		return false
 	}
 	c := e.counts()
@@ -77,8 +77,8 @@ func (e *Endpoint) mayTrip(why breaker.Reason) bool {
 	e.tripped = c
 	e.ejecting.Store(true)
 	// retire sets retired and then gives the slot back. If it came in between, one of us
-	// sees the other.
-	if e.retired.Load() {
+	// sees the other. To drain is the same.
+	if e.retired.Load() || e.drained.Load() {
 		e.giveSlotBack()
 		return false
 	}
@@ -170,7 +170,9 @@ func (e *Endpoint) onTrip(from, to breaker.State) {
 	}
 	t := &trip{endpoint: e, from: from, to: to, at: s.clock.now(), readyAt: e.breaker.ReadyAt(), last: e.errors.last()}
 	if to != breaker.HalfOpen {
-		t.cleared = e.cleared.Swap(false) && to == breaker.Closed
+		if by := e.cleared.Swap(byProbe); to == breaker.Closed {
+			t.cleared = by
+		}
 	}
 	if from == breaker.Closed {
 		t.reason, t.counts = e.breaker.Reason(), e.tripped
@@ -178,6 +180,13 @@ func (e *Endpoint) onTrip(from, to breaker.State) {
 	}
 	s.trips.push(t)
 }
+
+// The closers: who has closed a breaker that was open.
+const (
+	byProbe uint32 = iota
+	byCheck
+	byOperator
+)
 
 // A trip is one change of a breaker's state, or a pause that the endpoint has asked for.
 type trip struct {
@@ -189,7 +198,7 @@ type trip struct {
 	last     string         // the failure that led to it
 	reason   breaker.Reason // when it opened from closed
 	counts   counts
-	cleared  bool          // it was the health check that closed it
+	cleared  uint32        // a closer: who has closed it
 	paused   time.Duration // not 0: this is a pause
 	status   int           // that asked for it
 }
@@ -232,6 +241,12 @@ func (s *Service) applyTrip(t *trip) {
 			Why: fmt.Sprintf("it answered with status %d and asked to be left alone for %v", t.status, t.paused.Round(time.Millisecond))})
 		return
 	}
+	if e.drained.Load() {
+		if e.breakerWhy = ""; t.to != breaker.Closed {
+			e.release() // it failed in the moment in which it was drained
+		}
+		return
+	}
 	if t.to == breaker.Closed {
 		e.pardon()
 	}
@@ -239,7 +254,10 @@ func (s *Service) applyTrip(t *trip) {
 	switch {
 	case t.to == breaker.HalfOpen:
 		e.note(Decision{At: t.at, What: "probing", Why: "its ejection is over, one request at a time is tried"})
-	case t.to == breaker.Closed && t.cleared:
+	case t.to == breaker.Closed && t.cleared == byOperator:
+		e.breakerWhy = "the operator has ended its ejection"
+		s.verdict(e, zap.WarnLevel, Decision{At: t.at, What: "unejected", Why: e.breakerWhy})
+	case t.to == breaker.Closed && t.cleared == byCheck:
 		e.breakerWhy = "its health check passes again, which ends its ejection"
 		s.verdict(e, zap.InfoLevel, Decision{At: t.at, What: "recovered", Why: e.breakerWhy})
 	case t.to == breaker.Closed:

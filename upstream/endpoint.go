@@ -31,14 +31,15 @@ type Endpoint struct {
 	service          *Service
 	retired          atomic.Bool
 	down             atomic.Bool
+	drained          atomic.Bool // by the operator
 	ejecting         atomic.Bool // holds one of the slots
 	spare            bool        // a fallback instance
 	connections      connections
 	errors           errorNotes
 	ejections        [2]atomic.Uint64 // by breaker.Reason
 	ejectionsRefused atomic.Uint64
-	cleared          atomic.Bool // its health check has closed the breaker, or is about to
-	tripped          counts      // of the window when it last opened; guarded by gobreaker's lock
+	cleared          atomic.Uint32 // a closer: who else than a probe has closed the breaker, or is about to
+	tripped          counts        // of the window when it last opened; guarded by gobreaker's lock
 
 	id       string
 	address  string

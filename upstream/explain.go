@@ -42,7 +42,7 @@ func (s *Status) explain(now time.Time) {
 		}
 		var sound bool
 		e.Verdict, sound = e.verdict(s, now, all)
-		if sound {
+		if e.Sound = sound; sound {
 			taking++
 		}
 	}
@@ -63,6 +63,9 @@ func (s *Status) verdict(taking int) string {
 	if s.Ejected > 0 {
 		text += fmt.Sprintf("; %d ejected, %d may be", s.Ejected, s.MaxEjected)
 	}
+	if drained := s.drained(); drained > 0 {
+		text += fmt.Sprintf("; %d drained by the operator", drained)
+	}
 	if s.Budget.Left < 1 && s.Budget.Retries > 0 {
 		text += fmt.Sprintf("; the retry budget is used up (%d retries for %d requests lately)", s.Budget.Retries, s.Budget.Requests)
 	}
@@ -73,6 +76,16 @@ func (s *Status) verdict(taking int) string {
 		text += fmt.Sprintf("; overloaded: %d requests were refused in the last 10s by limit.max_in_flight", s.Refused)
 	}
 	return text
+}
+
+// drained is how many endpoints the operator has taken out.
+func (s *Status) drained() (n int) {
+	for i := range s.Endpoints {
+		if s.Endpoints[i].State == StateDrained {
+			n++
+		}
+	}
+	return n
 }
 
 // verdict says what the endpoint's state means for its traffic, and whether it is one of
@@ -88,6 +101,8 @@ func (e *EndpointStatus) verdict(s *Status, now time.Time, all comparative) (tex
 		}
 	case StateDown:
 		text = "down: " + e.Why
+	case StateDrained:
+		text = fmt.Sprintf("drained by the operator; %d leases run on", e.InFlight)
 	case StateRetired:
 		return fmt.Sprintf("has left the service (%s); %d leases run on", e.Why, e.InFlight), false
 	case StateSpare:

@@ -7,7 +7,7 @@ import (
 	"sidecar/healthcheck"
 )
 
-// An inbox is what the source and the health checks have said since the service's
+// An inbox is what the source, the health checks and the operator have said since the service's
 // goroutine last looked. Only the control plane uses it, so it may have a lock. Sets
 // coalesce: only the newest counts.
 type inbox struct {
@@ -15,6 +15,7 @@ type inbox struct {
 	set      *discovery.Update // the newest set
 	failure  *discovery.Update // the newest error, if it is newer than set
 	verdicts []verdict
+	commands []command
 
 	// wake holds a token while there is something to look at.
 	wake chan struct{}
@@ -50,6 +51,22 @@ func (b *inbox) putVerdict(e *Endpoint, v healthcheck.Verdict) {
 	b.verdicts = append(b.verdicts, verdict{e, v})
 	b.mu.Unlock()
 	b.poke()
+}
+
+func (b *inbox) putCommand(c command) {
+	b.mu.Lock()
+	b.commands = append(b.commands, c)
+	b.mu.Unlock()
+	b.poke()
+}
+
+// takeCommands empties the inbox of what the operator has asked for.
+func (b *inbox) takeCommands() []command {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	commands := b.commands
+	b.commands = nil
+	return commands
 }
 
 func (b *inbox) take() (set, failure *discovery.Update, verdicts []verdict) {

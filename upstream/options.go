@@ -93,6 +93,9 @@ type Options struct {
 	// Fallback is used while no endpoint of the source is usable.
 	Fallback []discovery.Instance
 
+	// Drained are the IDs of instances that are drained from the beginning: see SetDrained.
+	Drained []string
+
 	// Budget limits retries.
 	Budget BudgetOptions
 	// HealthCheck is nil for none.

@@ -16,6 +16,7 @@ const (
 	StateUsable  State = "usable"
 	StateDown    State = "down"    // by its health check
 	StateEjected State = "ejected" // by its breaker
+	StateDrained State = "drained" // by the operator
 	StateProbing State = "probing" // its ejection is over; a request decides
 	StateRetired State = "retired" // has left the service; has leases still
 	StateSpare   State = "spare"   // a fallback instance, used when nothing else is left
@@ -33,6 +34,7 @@ const (
 	openAllDown    = "all endpoints are down by their health checks, so they are used all the same"
 	openAllEjected = "all endpoints that are not down are ejected, so they are used all the same"
 	openPanic      = "too few endpoints are usable, so those that are down by their health checks are used as well"
+	openAllDrained = "all endpoints are drained by the operator, and there is nothing else, so they are used all the same"
 	openFallback   = "no endpoint is usable, so the fallback instances are used"
 )
 
@@ -76,6 +78,7 @@ func (s *Service) candidates(snap *Snapshot) Candidates {
 
 // A sorting is what decide has found the endpoints to be.
 type sorting struct {
+	listed    []*Endpoint // all that are not drained
 	sound     []*Endpoint // neither down nor ejected
 	up        []*Endpoint // not down, whatever the breaker says
 	due       []*Endpoint // not down, their ejection is over
@@ -96,6 +99,10 @@ func (s *Service) decide(now time.Time) (snap *Snapshot, next time.Time) {
 			kept := stand // so that nothing is allocated where nothing has changed
 			e.standing.Store(&kept)
 		}
+		if e.drained.Load() {
+			continue
+		}
+		f.listed = append(f.listed, e)
 		if readyAt.After(now) && (next.IsZero() || readyAt.Before(next)) {
 			next = readyAt
 		}
@@ -126,7 +133,7 @@ func (f *sorting) put(e *Endpoint, out, waiting bool) {
 // choose makes the snapshot.
 func (s *Service) choose(f *sorting) *Snapshot {
 	snap := &Snapshot{Endpoints: s.order, Usable: f.sound, due: f.due}
-	total := float64(len(s.order))
+	total := float64(len(f.listed))
 	switch {
 	case len(f.sound) == 0 && len(s.spares) > 0:
 		snap.FailOpen, snap.Usable, snap.Fallback = openFallback, s.spares, true
@@ -140,10 +147,26 @@ func (s *Service) choose(f *sorting) *Snapshot {
 		snap.FailOpen, snap.Usable, snap.force = openAllEjected, f.up, true
 	case len(f.downSound) > 0:
 		snap.FailOpen, snap.Usable, snap.due = openAllDown, f.downSound, f.downDue
+	case len(f.listed) > 0:
+		snap.FailOpen, snap.Usable, snap.due, snap.force = openAllDown, f.listed, f.downDue, true
 	default:
-		snap.FailOpen, snap.Usable, snap.due, snap.force = openAllDown, s.order, f.downDue, true
+		snap.FailOpen, snap.Usable, snap.force = openAllDrained, upOrAll(s.order), true
 	}
 	return snap
+}
+
+// upOrAll returns those that are not down, or all if there are none.
+func upOrAll(all []*Endpoint) []*Endpoint {
+	var up []*Endpoint
+	for _, e := range all {
+		if !e.down.Load() {
+			up = append(up, e)
+		}
+	}
+	if up == nil {
+		return all
+	}
+	return up
 }
 
 // sorted returns both lists in one, by ID.
@@ -161,6 +184,8 @@ func (e *Endpoint) judge(now time.Time) (stand standing, readyAt time.Time) {
 	// might have changed in between.
 	readyAt = e.breaker.ReadyAt()
 	switch {
+	case e.drained.Load():
+		stand.state, stand.why = StateDrained, "the operator has taken it out"
 	case e.down.Load():
 		stand.state, stand.why = StateDown, e.healthWhy
 	case readyAt.After(now):

@@ -43,6 +43,7 @@ type Service struct {
 	gone    atomic.Pointer[[]*Endpoint] // retired, with leases when it last looked
 	history history
 	known   chan struct{}
+	drained atomic.Pointer[map[string]bool] // by ID; never changed, but replaced
 
 	started  atomic.Bool
 	handlers []func(Event) // unchanged once Run has been called
@@ -80,6 +81,11 @@ func New(o Options) *Service {
 	s.budget = newBudget(o.Budget, s.clock)
 	s.makeSpares()
 	s.source.Store(&sourceState{})
+	drained := make(map[string]bool, len(o.Drained))
+	for _, id := range o.Drained {
+		drained[id] = true
+	}
+	s.drained.Store(&drained)
 	s.snapshot.Store(&Snapshot{Cause: ErrUnknownYet.of(o.Name, "")})
 	return s
 }
@@ -149,6 +155,34 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
+// Retire says that nobody will ask the service any more but who does already, because another has
+// taken its place: all its endpoints count as retired, so that no connection to them is kept. There
+// is no event. It is called when Run has returned.
+func (s *Service) Retire() {
+	for _, e := range s.order {
+		e.retired.Store(true)
+	}
+	for _, e := range s.spares {
+		e.retired.Store(true)
+	}
+}
+
+// Instances are those of the last set, for a service that takes the place of this one; known is false
+// before there was any.
+func (s *Service) Instances() (set []discovery.Instance, known bool) {
+	select {
+	case <-s.known:
+	default:
+		return nil, false
+	}
+	for _, e := range s.Snapshot().Endpoints {
+		if !e.spare {
+			set = append(set, *e.Instance())
+		}
+	}
+	return set, true
+}
+
 // restPerStep is how many times as long as a step the service's goroutine rests behind it: it
 // never takes more than a tenth of a CPU.
 const restPerStep = 9
@@ -178,8 +212,8 @@ func (s *Service) watchSource(ctx context.Context) {
 
 var errStopped = errors.New("the source has stopped watching")
 
-// Feed takes in what a source would have reported. It is for simulations, which do not call
-// Run; the next Step applies it.
+// Feed takes in what a source would have reported: before Run what it begins with, until the source
+// has answered. In simulations, which do not call Run, the next Step applies it.
 func (s *Service) Feed(u discovery.Update) { s.inbox.putUpdate(u) }
 
 // Step applies what is waiting and publishes. It is for simulations in virtual time, which
@@ -214,6 +248,9 @@ func (s *Service) step(ctx context.Context) time.Time {
 	}
 	for t := s.trips.take(); t != nil; t = t.next {
 		s.applyTrip(t)
+	}
+	for _, c := range s.inbox.takeCommands() {
+		s.applyCommand(c, now)
 	}
 	next := s.publish(now)
 	if set != nil {

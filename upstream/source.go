@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sidecar/breaker"
 	"sidecar/discovery"
@@ -90,7 +91,7 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 
 	before := len(s.endpoints)
 	added, retired := s.reconcile(ctx, u.Instances, now)
-	s.slots.resize(len(s.order), s.options.MaxEjected)
+	s.resizeSlots()
 	switch {
 	case u.Unknown && (first || before > 0):
 		s.note(now, "", "unknown", "the source does not know the service")
@@ -196,7 +197,7 @@ func (s *Service) addresses(set []*Endpoint) map[string]bool {
 // Envoy combines discovery with its health checks. One whose address another instance of the
 // set has taken over does not: the check that passes is that one's.
 func (s *Service) keeps(e *Endpoint, taken map[string]bool, now time.Time) bool {
-	if taken == nil || taken[e.address] || !e.checked || e.down.Load() {
+	if taken == nil || taken[e.address] || !e.checked || e.down.Load() || e.drained.Load() {
 		return false
 	}
 	if !e.dropped {
@@ -212,12 +213,16 @@ func (s *Service) purge(e *Endpoint, now time.Time) {
 	s.retire(e, now, "the source reports it no longer, and its health check fails: "+e.healthWhy)
 	delete(s.endpoints, e.id)
 	s.order = slices.DeleteFunc(slices.Clone(s.order), func(other *Endpoint) bool { return other == e })
-	s.slots.resize(len(s.order), s.options.MaxEjected)
+	s.resizeSlots()
 }
 
 func (s *Service) newEndpoint(ctx context.Context, in discovery.Instance, now time.Time, why string) *Endpoint {
 	e := s.makeEndpoint(in)
 	e.note(Decision{At: now, What: "discovered", Why: why})
+	if s.isDrained(e.id) {
+		e.drained.Store(true)
+		e.note(Decision{At: now, What: "drained", Why: "the operator had taken it out before"})
+	}
 	if check := s.options.HealthCheck; check != nil {
 		var checking context.Context
 		checking, e.cancelCheck = context.WithCancel(ctx)
@@ -294,31 +299,40 @@ func (s *Service) applyVerdict(v verdict) {
 		return
 	}
 	e.checked, e.healthWhy = true, v.Reason
-	fields := endpointFields(e, v.Reason)
 	switch {
 	case v.Healthy == !e.down.Load():
-		e.note(Decision{At: v.At, What: "checked", Why: v.Reason})
-		s.log.Debug("endpoint passes its health check", fields...)
+		s.tellVerdict(e, zap.DebugLevel, "checked", "endpoint passes its health check", v)
 	case v.Healthy:
 		e.down.Store(false)
 		// The check has seen it work again; that ends what its failures had led to.
-		e.cleared.Store(e.breaker.State() != breaker.Closed)
-		e.breaker.Reset()
+		if e.breaker.State() != breaker.Closed {
+			e.cleared.Store(byCheck)
+			e.breaker.Reset()
+		}
 		e.failing.forget()
 		e.pardon()
 		if s.options.SlowStart > 0 {
 			e.hold.startRamp(s.clock.moment())
 		}
-		e.note(Decision{At: v.At, What: "up", Why: v.Reason})
 		s.events = append(s.events, Event{e, Up})
-		s.log.Info("endpoint up", fields...)
+		s.tellVerdict(e, zap.InfoLevel, "up", "endpoint up", v)
 	default:
 		e.down.Store(true)
-		e.note(Decision{At: v.At, What: "down", Why: v.Reason})
 		s.events = append(s.events, Event{e, Down})
-		s.log.Warn("endpoint down", fields...)
+		s.tellVerdict(e, zap.WarnLevel, "down", "endpoint down", v)
 		if e.dropped {
 			s.purge(e, v.At)
 		}
 	}
+}
+
+// tellVerdict keeps and logs what a health check has come to. Of one that is drained nobody wants to
+// know: it is about to be stopped and started.
+func (s *Service) tellVerdict(e *Endpoint, level zapcore.Level, what, message string, v verdict) {
+	if e.drained.Load() {
+		s.log.Debug(message+" while it is drained", endpointFields(e, v.Reason)...)
+		return
+	}
+	e.note(Decision{At: v.At, What: what, Why: v.Reason})
+	s.log.Log(level, message, endpointFields(e, v.Reason)...)
 }

@@ -81,6 +81,8 @@ type EndpointStatus struct {
 	Why      string `json:"why"`
 	// Verdict says in a sentence what that means for its traffic now.
 	Verdict string `json:"verdict"`
+	// Sound tells that it takes its share of the traffic, and there is nothing to be said of it.
+	Sound bool `json:"sound"`
 	// Used tells that requests may be sent to it now, other than to probe it.
 	Used    bool      `json:"used"`
 	Since   time.Time `json:"since"` // when State last changed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,19 +19,27 @@ func newExplain() *cobra.Command {
 		Long: `Asks a running sidecar over its admin interface how a service stands: its source, limits
 and retry budget; each endpoint with its share of the traffic, and what keeps it from more:
 the verdict in words, the last errors, until when; and the decisions that led there, newest
-last. Without SERVICE it explains the only one there is. Exits with 1 if the sidecar does
-not answer or has no such service.`,
+last. Without SERVICE it explains the only one there is. Exits with 3 if the sidecar does
+not answer, and with 1 if it has no such service.
+
+With --check it exits with 4 when the service cannot be served as it should: no endpoint is
+usable, or those that are used ought not to be, or it is on its fallback.`,
 		Example: `  sidecar explain orders
   sidecar explain orders --admin unix:/run/sidecar/admin.sock
   sidecar explain orders --json | jq '.endpoints[] | {id, state, verdict}'`,
 		Args: oneService,
 	}
-	address, asJSON := askFlags(cmd)
+	client, asJSON, when := adminFlag(cmd), jsonFlag(cmd), colorFlag(cmd)
+	check := checkFlag(cmd, "when the service cannot be served as it should")
+	cmd.ValidArgsFunction = completeService(client)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		paint, err := painterFor(*when, cmd)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := asking(answerTimeout)
 		defer cancel()
-		client := &admin.Client{Address: *address}
-		name, err := theService(ctx, client, args)
+		name, err := theService(ctx, client, args, "explained")
 		if err != nil {
 			return err
 		}
@@ -39,24 +48,29 @@ not answer or has no such service.`,
 			return err
 		}
 		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), e)
+			err = printJSON(cmd.OutOrStdout(), e)
+		} else {
+			err = paint.table(cmd.OutOrStdout(), func(w io.Writer) error { return admin.WriteExplanation(w, e) })
 		}
-		return admin.WriteExplanation(cmd.OutOrStdout(), e)
+		if err == nil && *check && (e.Unavailable != "" || e.FailOpen != "" || e.Fallback) {
+			err = unsoundError{fmt.Errorf("service %s: %s", e.Service.Service, e.Verdict)}
+		}
+		return err
 	}
 	return cmd
 }
 
-// oneService is for the arguments of explain.
+// oneService is for the arguments of commands about one service.
 func oneService(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return usageError{fmt.Errorf("%s takes one service, and got %q; see %q", cmd.CommandPath(), args, cmd.CommandPath()+" --help")}
+		return usage(cmd, "%s takes one service, and got %q", cmd.CommandPath(), args)
 	}
 	return nil
 }
 
 // theService is the service that is asked for, or the only one there is. Of several, none is
 // the obvious one, and the error shows how each stands.
-func theService(ctx context.Context, client *admin.Client, args []string) (string, error) {
+func theService(ctx context.Context, client *admin.Client, args []string, done string) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil
 	}
@@ -72,5 +86,5 @@ func theService(ctx context.Context, client *admin.Client, args []string) (strin
 	}
 	var table strings.Builder
 	_ = admin.WriteVerdicts(&table, v) // a Builder takes everything
-	return "", usageError{fmt.Errorf("which service is to be explained?\n\n%s", strings.TrimSuffix(table.String(), "\n"))}
+	return "", usageError{fmt.Errorf("which service is to be %s?\n\n%s", done, strings.TrimSuffix(table.String(), "\n"))}
 }

@@ -1,53 +1,47 @@
 // Command sidecar stands beside a service's clients on every host: applications call a port
 // of localhost, and it finds the service's instances, chooses one and forwards to it.
 //
-//	sidecar run --config FILE      serve, until SIGTERM or SIGINT
-//	sidecar check --config FILE    say every mistake of a configuration
-//	sidecar status                 what a running sidecar knows and does
-//	sidecar explain SERVICE        why its traffic goes where it goes
-//	sidecar demo                   try it without anything else
+//	sidecar run --config FILE          serve, until SIGTERM or SIGINT
+//	sidecar check --config FILE        say every mistake of a configuration
+//	sidecar config --config FILE       every value that holds, and where it comes from
+//	sidecar status                     what a running sidecar knows and does
+//	sidecar explain SERVICE            why its traffic goes where it goes
+//	sidecar top                        the same, live
+//	sidecar tap SERVICE                its requests as they pass
+//	sidecar reload                     have the configuration loaded again
+//	sidecar drain [SERVICE ENDPOINT]   take an endpoint out, or end the sidecar in order
+//	sidecar undrain SERVICE ENDPOINT   put it back
+//	sidecar uneject SERVICE ENDPOINT   end its ejection
+//	sidecar demo                       try it without anything else
+//	sidecar completion SHELL           completions for a shell
 //	sidecar version
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"sidecar/config"
 )
 
 func main() { os.Exit(main1(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// main1 runs the command line and returns the exit status: 0 for success, 1 for failure, 2
-// for a command line that is not understood.
+// main1 runs the command line and returns the exit status, one of exit.go's.
 func main1(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
-	var usage usageError
-	var mistakes *config.Errors
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "sidecar: %v\n", err)
-		return 2
-	case errors.As(err, &mistakes):
-		fmt.Fprintln(stderr, mistakes) // a line each, which begins with file and line for editors
-		return 1
-	}
-	fmt.Fprintf(stderr, "sidecar: %v\n", err)
-	return 1
+	return exitStatus(root.Execute(), stderr)
 }
 
-// usageError is a command line that is not understood.
-type usageError struct{ error }
+// The groups of commands in the help text.
+const (
+	groupServe = "serve"
+	groupAsk   = "ask"
+	groupAct   = "act"
+)
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -63,18 +57,31 @@ Start with "sidecar demo", which needs nothing else.`,
 		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %q", err, cmd.CommandPath()+" --help")}
-	})
-	root.AddCommand(newRun(), newCheck(), newStatus(), newExplain(), newDemo(), newVersion())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.AddGroup(
+		&cobra.Group{ID: groupServe, Title: "Serve:"},
+		&cobra.Group{ID: groupAsk, Title: "Ask a running sidecar:"},
+		&cobra.Group{ID: groupAct, Title: "Have a running sidecar do something:"},
+	)
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+		}
+		root.AddCommand(commands...)
+	}
+	group(groupServe, newRun(), newCheck(), newConfig(), newDemo())
+	group(groupAsk, newStatus(), newExplain(), newTop())
+	group(groupAct, newReload(), newDrain(), newUndrain(), newUneject())
+	root.AddCommand(newVersion(), newExitCodes())
 	return root
 }
 
 // configFlag adds the flag that names the configuration.
 func configFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("config", "c", "", "configuration file; without one, the environment's SIDECAR_ variables alone")
+	file := cmd.Flags().StringP("config", "c", "", "configuration file; without one, the environment's SIDECAR_ variables alone")
+	_ = cmd.MarkFlagFilename("config", "toml") // it fails for a flag that is not there
+	return file
 }
 
 // noSuchCommand is for what stands where a command should.
@@ -86,13 +93,13 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
 	}
-	return usageError{fmt.Errorf("unknown command %q%s; see %q", args[0], hint, cmd.CommandPath()+" --help")}
+	return usage(cmd, "unknown command %q%s", args[0], hint)
 }
 
 // noArguments is cobra.NoArgs with the project's words.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no arguments, and got %q; see %q", cmd.CommandPath(), args[0], cmd.CommandPath()+" --help")}
+		return usage(cmd, "%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 
 	"sidecar/config"
 	"sidecar/internal/daemon"
+	"sidecar/internal/inherit"
 )
 
 // Sampling of log lines: see newLogger.
@@ -30,13 +32,19 @@ func newRun() *cobra.Command {
 		Short: "Serve, until SIGTERM or SIGINT",
 		Long: `Serves what the configuration says. SIGTERM or SIGINT stops accepting and lets what is
 running end, for runtime.drain at most; then it is cut, the log says so, and the exit status
-is 0 all the same. A second signal ends the process at once. SIGUSR1 opens the access log
-anew, after its file has been moved away.`,
+is 0 all the same. A second signal ends the process at once. SIGHUP loads the configuration
+again and changes over to it without touching what stays the same; a mistake in it leaves
+everything as it was. SIGUSR1 opens the access log anew, after its file has been moved away.
+
+With --takeover a new process takes the listening sockets of the one that runs, which drains
+and ends: no connection is refused. Both need the flag.`,
 		Example: `  sidecar run --config /etc/sidecar/config.toml
   SIDECAR_SERVICE_ORDERS_LISTEN=127.0.0.1:7001 sidecar run`,
 		Args: noArguments,
 	}
 	file := configFlag(cmd)
+	takeover := cmd.Flags().String("takeover", "", "unix socket: take the listening sockets over from the sidecar that waits there, and wait there for the next")
+	cmd.Flags().Lookup("takeover").NoOptDefVal = defaultTakeover
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		// Before anything is opened: a signal that comes meanwhile is not lost.
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -50,9 +58,43 @@ anew, after its file has been moved away.`,
 		if empty(cfg) {
 			return errNothing
 		}
-		return serve(ctx, stop, cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
+		o, err := inherited(ctx, *takeover)
+		if err != nil {
+			return err
+		}
+		o.File, o.Takeover = *file, *takeover
+		o.Load = func() (*config.Config, error) { return loadAgain(*file) }
+		return serve(ctx, stop, cfg, o, cmd.ErrOrStderr())
 	}
 	return cmd
+}
+
+// defaultTakeover is where sidecars of a host hand over to each other, unless told otherwise.
+const defaultTakeover = "/run/sidecar/takeover.sock"
+
+// inherited takes the sockets that systemd, or the sidecar before, hands to this process.
+func inherited(ctx context.Context, takeover string) (o daemon.Options, err error) {
+	if o.Inherited, err = inherit.FromSystemd(); err != nil || takeover == "" {
+		return o, err
+	}
+	sockets, handover, err := inherit.TakeOver(ctx, takeover)
+	switch {
+	case errors.Is(err, inherit.ErrNobody):
+		return o, nil
+	case err != nil:
+		return o, fmt.Errorf("take over from the sidecar that runs: %w", err)
+	}
+	o.Inherited, o.Handover = sockets, handover
+	return o, nil
+}
+
+// loadAgain is loadConfig for a reload: one that asks for nothing is a mistake.
+func loadAgain(file string) (*config.Config, error) {
+	cfg, err := loadConfig(file)
+	if err == nil && empty(cfg) {
+		err = errNothing
+	}
+	return cfg, err
 }
 
 // errNothing is what is wrong with a configuration that is not wrong anywhere, but empty.
@@ -64,17 +106,24 @@ listen = "127.0.0.1:7001"`)
 
 // serve runs a daemon until ctx ends. Then it gives the signals back to the system by
 // stop, so that a second one ends the process.
-func serve(ctx context.Context, stop func(), cfg *config.Config, log *zap.Logger) error {
-	defer func() { _ = log.Sync() }() // standard error may be a pipe that cannot be synced
-	d, err := daemon.New(cfg, daemon.Options{Version: version(), Revision: revision(), Log: log})
+func serve(ctx context.Context, stop func(), cfg *config.Config, o daemon.Options, w io.Writer) error {
+	level := zap.NewAtomicLevelAt(levelOf(cfg.Log))
+	o.Log = newLeveledLogger(cfg.Log, level, w)
+	defer func() { _ = o.Log.Sync() }() // standard error may be a pipe that cannot be synced
+	o.Version, o.Revision = version(), revision()
+	o.Applied = func(cfg *config.Config) { level.SetLevel(levelOf(cfg.Log)) }
+	d, err := daemon.New(cfg, o)
 	if err != nil {
+		if o.Handover != nil {
+			o.Handover.Abort()
+		}
 		return err
 	}
 	running := givingBack(ctx, stop)
-	rotate := make(chan os.Signal, 1)
-	signal.Notify(rotate, syscall.SIGUSR1)
-	defer signal.Stop(rotate)
-	go reopenLogs(ctx, d, rotate)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go heed(ctx, d, signals)
 	return runDaemon(running, d)
 }
 
@@ -89,12 +138,16 @@ func givingBack(ctx context.Context, stop func()) context.Context {
 	return after
 }
 
-// reopenLogs opens the access log anew at each signal, until ctx ends.
-func reopenLogs(ctx context.Context, d *daemon.Daemon, rotate <-chan os.Signal) {
+// heed does what signals ask for, until ctx ends: SIGUSR1 opens the access log anew, SIGHUP reloads.
+func heed(ctx context.Context, d *daemon.Daemon, signals <-chan os.Signal) {
 	for {
 		select {
-		case <-rotate:
-			d.ReopenAccessLog()
+		case s := <-signals:
+			if s == syscall.SIGUSR1 {
+				d.ReopenAccessLog()
+				continue
+			}
+			_, _ = d.Reload(ctx) // which says what comes of it
 		case <-ctx.Done():
 			return
 		}
@@ -117,11 +170,19 @@ func loadConfig(file string) (*config.Config, error) { return config.Load(file, 
 // newLogger writes to w in the configured form. Of lines that are alike it writes the first
 // hundred of each second and then every hundredth: a registry that is gone or an endpoint
 // that fails must not turn the log into load.
-func newLogger(c config.Log, w io.Writer) *zap.Logger {
+func newLogger(c config.Log, w io.Writer) *zap.Logger { return newLeveledLogger(c, levelOf(c), w) }
+
+// levelOf is the least severe level that is written.
+func levelOf(c config.Log) zapcore.Level {
 	level := zapcore.InfoLevel
 	if err := level.Set(c.Level); err != nil {
 		level = zapcore.InfoLevel // config has checked it
 	}
+	return level
+}
+
+// newLeveledLogger is newLogger with a level that may change.
+func newLeveledLogger(c config.Log, level zapcore.LevelEnabler, w io.Writer) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder

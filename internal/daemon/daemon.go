@@ -19,13 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
 	"sidecar/accesslog"
@@ -33,6 +33,8 @@ import (
 	"sidecar/config"
 	"sidecar/discovery/lastgood"
 	"sidecar/internal/eventloop"
+	"sidecar/internal/inherit"
+	systemd "sidecar/internal/notify"
 	"sidecar/metrics"
 )
 
@@ -41,26 +43,50 @@ type Options struct {
 	Version  string
 	Revision string
 	Log      *zap.Logger // nil: nothing is logged
+
+	// Load loads the configuration anew, for Reload; nil: it cannot be reloaded. Applied is told of
+	// one that runs now; it may be nil.
+	Load    func() (*config.Config, error)
+	Applied func(*config.Config)
+	// Warming is how long a reload waits for new sources of services that serve; 0: DefaultWarming.
+	Warming time.Duration
+	// File is the configuration file, for runtime.watch_config; empty: there is none.
+	File string
+
+	// Inherited are sockets that were handed to the process; nil: none. They are the Daemon's.
+	Inherited *inherit.Sockets
+	// Handover ends the process that they come from, when this one serves; nil: there is none.
+	Handover *inherit.Handover
+	// Takeover is the path of the unix socket at which this process waits for one that wants to take
+	// over; empty: it does not.
+	Takeover string
 }
 
 // A Daemon is a running sidecar. New opens it, Run runs and ends it.
 type Daemon struct {
-	config   *config.Config
-	options  Options
-	log      *zap.Logger
-	started  time.Time
-	group    *eventloop.Group
-	metrics  *metrics.Registry
-	services []*service
-	sockets  []*socket
-	admin    *admin.Server // nil if it is off
-	draining atomic.Bool
+	config    *config.Config // that it was started with
+	options   Options
+	log       *zap.Logger
+	started   time.Time
+	group     *eventloop.Group
+	systemd   *systemd.Systemd
+	inherited *inherit.Sockets
+	metrics   *metrics.Registry
+	draining  atomic.Bool
 
 	accessLog *accesslog.Logger // nil if it is off
+	store     *lastgood.Store   // nil if there is no runtime.state_dir
 
-	registries registries
-	store      *lastgood.Store // nil if there is no runtime.state_dir
-	announced  []*announced
+	state     atomic.Pointer[state]
+	reloading sync.Mutex // held by a reload, and by what begins and ends Run
+	failed    atomic.Pointer[failure]
+	retiring  sync.WaitGroup  // what the states before still have
+	serving   context.Context // ends when a stop begins
+	leaving   context.CancelFunc
+	quit      context.CancelFunc // ends Run, because another process goes on
+	succeeded atomic.Bool        // one does
+	lasting   context.Context    // ends when nothing may last any longer
+	cut       context.CancelFunc
 }
 
 // ErrCut is what Run returns when the drain took too long, and what was still running has been
@@ -74,11 +100,16 @@ const adminGrace = 2 * time.Second
 // interface. If anything cannot be opened, nothing stays open and the error says which key
 // asked for it.
 func New(cfg *config.Config, o Options) (*Daemon, error) {
-	d := &Daemon{config: cfg, options: o, log: o.Log, started: time.Now()}
+	d := &Daemon{config: cfg, options: o, log: o.Log, started: time.Now(), systemd: systemd.New(), inherited: o.Inherited}
+	if d.inherited == nil {
+		d.inherited = new(inherit.Sockets)
+	}
 	if d.log == nil {
 		d.log = zap.NewNop()
 	}
-	d.registries = registries{config: cfg}
+	d.serving, d.leaving = context.WithCancel(context.Background())
+	d.lasting, d.cut = context.WithCancel(context.Background())
+	d.reloading.Lock() // until Run runs
 	if err := d.open(); err != nil {
 		d.close()
 		return nil, err
@@ -106,47 +137,68 @@ func (d *Daemon) open() (err error) {
 			return err
 		}
 	}
-	for i := range d.config.Services {
-		s, err := d.newService(&d.config.Services[i])
-		if err != nil {
-			return fmt.Errorf("service %q: %w", d.config.Services[i].Name, err)
-		}
-		d.services = append(d.services, s)
-	}
-	for i := range d.config.Registers {
-		a, err := d.announce(&d.config.Registers[i])
-		if err != nil {
-			return fmt.Errorf("register %q: %w", d.config.Registers[i].Name, err)
-		}
-		d.announced = append(d.announced, a)
-	}
+	nothing := &state{config: &config.Config{}, registries: &registries{config: &config.Config{}}}
+	d.state.Store(nothing)
+	b := &builder{Daemon: d, config: d.config, before: nothing, registries: &registries{config: d.config}}
 	d.observe()
-	// The last step, since who can ask may expect answers.
-	d.sockets = plan(d.services)
-	for _, k := range d.sockets {
-		if err := k.open(d); err != nil {
-			return err
-		}
+	st, err := b.build(context.Background())
+	if err != nil {
+		return err
 	}
-	return d.openAdmin()
+	d.state.Store(st)
+	return nil
 }
 
-func (d *Daemon) openAdmin() error {
-	address := d.config.Admin.Listen
+// openAdmin opens the admin interface, unless it stays where it is.
+func (b *builder) openAdmin(st *state) error {
+	address := b.config.Admin.Listen
+	if b.before.admin != nil && address == b.before.config.Admin.Listen {
+		st.admin = b.before.admin
+		return nil
+	}
 	if address.IsZero() {
 		return nil
 	}
+	listener, err := b.adminListener(address)
+	if err != nil {
+		return &AdminError{Address: address, Err: err}
+	}
 	a := admin.New(admin.Options{
-		Listen: address.String(), Version: d.options.Version, Revision: d.options.Revision,
-		Healthy: d.healthy, Ready: d.missing, Status: d.Status, Service: d.service, Metrics: d.metrics.Handler(),
-		Config: func() ([]byte, error) { return []byte(d.config.Redacted()), nil },
-		Log:    d.log,
+		Listen: address.String(), Listener: listener, Version: b.options.Version, Revision: b.options.Revision,
+		Healthy: b.healthy, Ready: b.missing, Status: b.Status, Service: b.service, Metrics: b.metrics.Handler(),
+		Config: func() ([]byte, error) { return []byte(b.state.Load().config.Redacted()), nil },
+		Log:    b.log,
 	})
 	if err := a.Start(context.Background()); err != nil {
 		return &AdminError{Address: address, Err: err}
 	}
-	d.admin = a
+	st.admin = a
 	return nil
+}
+
+// adminListener is the socket at an address that was handed to the process, or nil.
+func (b *builder) adminListener(a config.Address) (net.Listener, error) {
+	var f *os.File
+	if a.Network == "systemd" {
+		files := b.inherited.Named(a.Addr)
+		if len(files) != 1 {
+			return nil, fmt.Errorf("%s: %d such sockets were handed over; the socket unit needs FileDescriptorName=%s, for one", a, len(files), a.Addr)
+		}
+		f = files[0]
+	} else if f = b.inherited.At(a.Network, a.Addr); f == nil {
+		return nil, nil //nolint:nilnil // the admin interface opens one
+	}
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// shutdown ends an admin interface, in peace if it can.
+func shutdown(a *admin.Server, log *zap.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
+	defer cancel()
+	if err := a.Shutdown(ctx); err != nil {
+		log.Warn("admin interface did not end in time", zap.Error(err))
+	}
 }
 
 // An AdminError is an admin interface that could not be opened.
@@ -158,19 +210,25 @@ type AdminError struct {
 func (e *AdminError) Error() string { return e.Err.Error() }
 func (e *AdminError) Unwrap() error { return e.Err }
 
-// close closes what open has opened.
+// close closes what open has opened. What runs has ended.
 func (d *Daemon) close() {
-	for _, k := range d.sockets {
-		k.close()
-	}
-	for _, a := range d.announced {
-		a.close() // again if it has run, which does no harm
+	d.leaving()
+	d.cut()
+	if st := d.state.Load(); st != nil {
+		for _, k := range st.sockets {
+			k.port.close()
+		}
+		for _, a := range st.announced {
+			a.close() // again if it has run, which does no harm
+		}
 	}
 	if d.group != nil {
 		d.group.Close()
 	}
 	d.closeAccessLog()
-	d.registries.close()
+	if st := d.state.Load(); st != nil {
+		st.registries.close(nil)
+	}
 }
 
 func (d *Daemon) onPanic(value any, stack []byte) {
@@ -180,15 +238,17 @@ func (d *Daemon) onPanic(value any, stack []byte) {
 
 // AdminAddress is where the admin interface answers, with the real port, or empty if it is off.
 func (d *Daemon) AdminAddress() string {
-	if d.admin == nil {
-		return ""
+	if a := d.state.Load().admin; a != nil {
+		return a.Address()
 	}
-	return d.admin.Address()
+	return ""
 }
 
-// Run serves until ctx ends, then drains for at most runtime.drain and ends everything. The
-// error is ErrCut if something had to be cut. It is called once.
+// Run serves until ctx ends, or another process has taken over, then drains for at most
+// runtime.drain and ends everything. The error is ErrCut if something had to be cut. It is called once.
 func (d *Daemon) Run(ctx context.Context) error {
+	ctx, d.quit = context.WithCancel(ctx)
+	defer d.quit()
 	control, stop := context.WithCancel(context.Background())
 	defer stop()
 	// The store outlives the sources, so that it writes what they have said last.
@@ -198,50 +258,95 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.store != nil {
 		store.Go(func() { d.store.Run(storing) })
 	}
-	for _, s := range d.services {
-		running.Go(func() { s.upstream.Run(control) })
-		if s.tls != nil {
-			running.Go(func() { s.tls.Run(control) })
-		}
-		if s.upstreamTLS != nil {
-			running.Go(func() { s.upstreamTLS.run(control) })
-		}
+	err := d.begin(ctx)
+	if err == nil {
+		running.Go(func() { d.announceReady(control) })
+		running.Go(func() { d.feedWatchdog(control) })
+		running.Go(func() { d.watchConfig(control) })
+		running.Go(func() { d.offer(control) })
+		<-ctx.Done()
 	}
-	for _, a := range d.announced {
-		running.Go(func() { a.run(control) })
+	d.draining.Store(true)
+	d.leaving()
+	d.settle()
+	d.tell(d.systemd.Stopping("draining: nothing more is accepted"))
+	if e := d.drain(); err == nil {
+		err = e
 	}
-	running.Go(func() { d.announceReady(control) })
-	d.awaitFixed(ctx)
-	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(d.services)),
-		zap.Int("loops", len(d.group.Loops())), zap.String("admin", d.AdminAddress()))
-	notify(sdnotify.SdNotifyReady)
-
-	<-ctx.Done()
-	notify(sdnotify.SdNotifyStopping)
-	err := d.drain()
 	stop()
 	running.Wait()
+	d.endUnits()
 	stopStore()
 	store.Wait()
+	admin := d.state.Load().admin
 	d.close()
-	if d.admin != nil {
-		grace, cancel := context.WithTimeout(context.Background(), adminGrace)
-		defer cancel()
-		if e := d.admin.Shutdown(grace); e != nil {
-			d.log.Warn("admin interface did not end in time", zap.Error(e))
-		}
+	if admin != nil {
+		shutdown(admin, d.log)
 	}
 	d.log.Info("sidecar has ended")
 	return err
 }
 
-// notify tells systemd, if it is there. That it cannot be told is no reason to stop.
-func notify(state string) { _, _ = sdnotify.SdNotify(false, state) }
+// acceptWait is how long clients wait in the queues of listening sockets for a registry that does not
+// answer, before they are told so.
+const acceptWait = 3 * time.Second
+
+// begin starts everything, and returns when the sidecar accepts.
+func (d *Daemon) begin(ctx context.Context) error {
+	defer d.reloading.Unlock()
+	st := d.state.Load()
+	for _, u := range st.units() {
+		u.startOnce()
+	}
+	waiting, cancel := context.WithTimeout(ctx, acceptWait)
+	defer cancel()
+	if err := d.acceptNew(waiting, st); err != nil {
+		return err
+	}
+	d.log.Info("sidecar runs", zap.String("version", d.options.Version), zap.Int("services", len(st.services)),
+		zap.Int("loops", len(d.group.Loops())), zap.String("admin", d.AdminAddress()))
+	d.tell(d.systemd.Ready("serving"))
+	return d.handOver(ctx)
+}
+
+// tell makes no more of it than a line when systemd could not be told something.
+func (d *Daemon) tell(err error) {
+	if err != nil {
+		d.log.Warn("systemd could not be told how the sidecar is", zap.Error(err))
+	}
+}
+
+// feedWatchdog tells systemd that the loops turn, until ctx ends.
+func (d *Daemon) feedWatchdog(ctx context.Context) {
+	err := d.systemd.Watchdog(ctx, d.healthy, func(err error) {
+		d.log.Error("systemd is not told that the sidecar is alive, and will restart it", zap.Error(err))
+	})
+	if err != nil {
+		d.log.Warn("there is no watchdog", zap.Error(err))
+	}
+}
+
+// settle waits for a reload that is under way; there is none after serving has ended.
+func (d *Daemon) settle() {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+}
+
+// endUnits ends all that runs beside the loops.
+func (d *Daemon) endUnits() {
+	all := d.state.Load().units()
+	for _, u := range all {
+		u.end()
+	}
+	for _, u := range all {
+		u.stop()
+	}
+}
 
 // AwaitReady returns when every service's instances are known, which needs Run to run, or with
 // ctx's error. It may be called from any goroutine.
 func (d *Daemon) AwaitReady(ctx context.Context) error {
-	for _, s := range d.services {
+	for _, s := range d.state.Load().services {
 		select {
 		case <-s.upstream.Known():
 		case <-ctx.Done():
@@ -251,36 +356,24 @@ func (d *Daemon) AwaitReady(ctx context.Context) error {
 	return nil
 }
 
-// awaitFixed returns when the instances are known that nobody has to be asked for: whoever waits
-// until the sidecar runs finds these services.
-func (d *Daemon) awaitFixed(ctx context.Context) {
-	for _, s := range d.services {
-		if slices.Equal(s.config.Discovery.Sources, []string{config.SourceStatic}) {
-			select {
-			case <-s.upstream.Known():
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
 // announceReady says once that every service's instances are known.
 func (d *Daemon) announceReady(ctx context.Context) {
 	if d.AwaitReady(ctx) != nil {
 		return
 	}
 	d.log.Info("ready: the instances of every service are known")
-	notify("STATUS=ready")
+	d.tell(d.systemd.Status("ready: the instances of every service are known"))
 }
 
 // drain stops accepting and waits for what is running.
 func (d *Daemon) drain() error {
-	d.draining.Store(true)
-	d.leave()
-	limit := d.config.Runtime.Drain
+	if !d.succeeded.Load() {
+		d.leave()
+	}
+	limit := d.state.Load().config.Runtime.Drain
 	d.log.Info("draining: nothing more is accepted", zap.Duration("at most", limit))
-	for _, k := range d.sockets {
-		k.close()
+	for _, k := range d.state.Load().sockets {
+		k.port.close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -294,20 +387,24 @@ func (d *Daemon) drain() error {
 
 // runOut waits for what was accepted to end, and cuts it when ctx ends first.
 func (d *Daemon) runOut(ctx context.Context) error {
+	st := d.state.Load()
 	var all sync.WaitGroup
 	// Who has not said a name yet is still to become some service's session.
-	unnamed := make([]error, len(d.sockets))
-	for i, k := range d.sockets {
-		if k.router != nil {
-			all.Go(func() { unnamed[i] = k.router.Drain(ctx) })
+	unnamed := make([]error, len(st.sockets))
+	for i, k := range st.sockets {
+		if k.port.router != nil {
+			all.Go(func() { unnamed[i] = k.port.router.Drain(ctx) })
 		}
 	}
 	all.Wait()
-	errs := make([]error, len(d.services))
-	for i, s := range d.services {
+	errs := make([]error, len(st.services))
+	for i, s := range st.services {
 		all.Go(func() { errs[i] = s.proxy.Drain(ctx) })
 	}
 	all.Wait()
+	// What reloads have removed has its own limit, and this one.
+	context.AfterFunc(ctx, d.cut)
+	d.retiring.Wait()
 	return errors.Join(errors.Join(unnamed...), errors.Join(errs...))
 }
 

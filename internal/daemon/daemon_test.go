@@ -243,8 +243,8 @@ func TestWhatTakesLongerThanTheDrainIsCut(t *testing.T) {
 	wantNothingLeft(t, func(t *testing.T) {
 		address, got := silent(t)
 		r := run(t, adminOff+"[runtime]\ndrain = \"20ms\"\n"+text("orders", "http", "127.0.0.1:0", address)+text("queue", "tcp", "127.0.0.1:0", address))
-		<-r.services[0].upstream.Known()
-		<-r.services[1].upstream.Known()
+		<-r.state.Load().services[0].upstream.Known()
+		<-r.state.Load().services[1].upstream.Known()
 		request, session := r.dial(t, 0), r.dial(t, 1)
 		fmt.Fprint(request, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		fmt.Fprint(session, "x")
@@ -273,7 +273,7 @@ func TestNotReadyUntilEveryServiceIsKnown(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()
-	<-d.services[0].upstream.Known()
+	<-d.state.Load().services[0].upstream.Known()
 	for deadline := time.Now().Add(patience); ; {
 		lines := d.missing()
 		if len(lines) == 1 && strings.HasPrefix(lines[0], "stock: ") && strings.Contains(lines[0], "127.0.0.1:1") {
@@ -313,14 +313,16 @@ func TestSystemdIsToldWhatHappens(t *testing.T) {
 		return string(b[:n])
 	}
 	r := run(t, adminOff+text("orders", "http", "127.0.0.1:0", "127.0.0.1:1"))
-	// That its listeners are open and that its instances are known may be told in any order.
-	if a, b := hear(), hear(); a+b != "READY=1STATUS=ready" && a+b != "STATUS=readyREADY=1" {
-		t.Errorf("heard %q and %q", a, b)
+	if s := hear(); s != "READY=1\nSTATUS=serving" {
+		t.Errorf("heard %q", s)
+	}
+	if s := hear(); s != "STATUS=ready: the instances of every service are known" {
+		t.Errorf("heard %q", s)
 	}
 	if err := r.end(t); err != nil {
 		t.Error(err)
 	}
-	if s := hear(); s != "STOPPING=1" {
+	if s := hear(); s != "STOPPING=1\nSTATUS=draining: nothing more is accepted" {
 		t.Errorf("heard %q", s)
 	}
 }
@@ -328,7 +330,7 @@ func TestSystemdIsToldWhatHappens(t *testing.T) {
 func TestMetricsKnowEndpointsSourcesAndLoops(t *testing.T) {
 	address, _ := silent(t)
 	r := run(t, "[admin]\nlisten = \"127.0.0.1:0\"\n"+text("orders", "http", "127.0.0.1:0", address))
-	<-r.services[0].upstream.Known()
+	<-r.state.Load().services[0].upstream.Known()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + r.AdminAddress() + "/metrics")
 	if err != nil {

@@ -14,11 +14,10 @@ import (
 	"sidecar/proxy/http/h2"
 )
 
-func (d *Daemon) newHTTP(s *service) *http.Proxy {
+func httpSettings(s *service) http.Settings {
 	c := s.config
-	return http.New(d.group, http.Options{
-		Service: s.upstream, Name: c.Name, Log: d.log,
-		Requests: d.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: d.accessLog,
+	return http.Settings{
+		Service: s.upstream,
 		Forward: http.Forwarding{
 			For: forwardedFor(c.HTTP.XForwardedFor), Proto: c.HTTP.XForwardedProto, Host: c.HTTP.XForwardedHost,
 			Via: c.HTTP.Via, Date: true, Rewrite: c.HTTP.Host,
@@ -37,9 +36,9 @@ func (d *Daemon) newHTTP(s *service) *http.Proxy {
 		Upstream: upstreamProtocol(c.UpstreamProtocol),
 		HTTP2: h2.Options{
 			MaxStreams: uint32(c.HTTP2.MaxStreams), HeaderList: c.HTTP2.HeaderList,
-			Window: c.HTTP2.Window, ConnWindow: c.HTTP2.ConnectionWindow, Ping: ping(c.HTTP2.Ping), Idle: c.HTTP.ClientIdle,
+			Window: c.HTTP2.Window, ConnWindow: c.HTTP2.ConnectionWindow, Ping: ping(c.HTTP2.Ping),
 		},
-	})
+	}
 }
 
 // ping turns the configuration's "0s: never" into a time that never comes.

@@ -28,10 +28,11 @@ type announced struct {
 	registrar *registration.Registrar
 	check     *upstream.HealthCheck // nil: it always passes
 	close     func()                // what the registry holds, when the registrar has ended
+	unit      *unit
 }
 
 // announce makes what a [[register]] asks for.
-func (d *Daemon) announce(c *config.Register) (*announced, error) {
+func (b *builder) announce(c *config.Register) (*announced, error) {
 	check, err := healthCheck(&config.HealthCheck{Probe: c.Check.Probe})
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func (d *Daemon) announce(c *config.Register) (*announced, error) {
 		key, value, _ := strings.Cut(item, "=")
 		meta[key] = value
 	}
-	registry, err := d.registry(c)
+	registry, err := b.registry(c)
 	if err != nil {
 		return nil, err
 	}
@@ -54,29 +55,30 @@ func (d *Daemon) announce(c *config.Register) (*announced, error) {
 			ID: c.ID, Name: c.Name, Address: c.Address, Port: c.Port, Tags: c.Tags, Meta: meta,
 			Weight: c.Weight, WarningWeight: c.WarningWeight, TTL: c.TTL, DeregisterAfter: c.DeregisterAfter,
 		},
-		Registry: registry, Kind: c.Registry, Log: d.log,
+		Registry: registry, Kind: c.Registry, Log: b.log,
 	})
 	if check == nil {
 		a.registrar.SetHealth(registration.Health{Passing: true, Why: "announced by the sidecar, without a check"})
 	}
+	a.unit = newUnit(a.run)
 	return a, nil
 }
 
 // registry is who the local service is announced to.
-func (d *Daemon) registry(c *config.Register) (registration.Registry, error) {
+func (b *builder) registry(c *config.Register) (registration.Registry, error) {
 	switch c.Registry {
 	case config.RegistryConsul:
-		client, err := d.registries.openConsul()
+		client, err := b.registries.openConsul()
 		if err != nil {
 			return nil, err
 		}
 		return registerconsul.New(client), nil
 	case config.RegistryEtcd:
-		client, err := d.registries.openEtcd()
+		client, err := b.registries.openEtcd()
 		if err != nil {
 			return nil, err
 		}
-		return registeretcd.New(client.API(), registeretcd.Options{Prefix: d.config.Etcd.Prefix}), nil
+		return registeretcd.New(client.API(), registeretcd.Options{Prefix: b.config.Etcd.Prefix}), nil
 	}
 	return nil, fmt.Errorf("registry %q is not built", c.Registry)
 }
@@ -98,14 +100,15 @@ func (a *announced) run(ctx context.Context) {
 
 // leave tells the registries that the local services go, and waits until others have heard.
 func (d *Daemon) leave() {
-	if len(d.announced) == 0 {
+	announced := d.state.Load().announced
+	if len(announced) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
-	waits := make([]time.Duration, len(d.announced)) // of those that were told
+	waits := make([]time.Duration, len(announced)) // of those that were told
 	var all sync.WaitGroup
-	for i, a := range d.announced {
+	for i, a := range announced {
 		all.Go(func() {
 			if err := a.registrar.Leave(ctx, "the sidecar is being stopped"); err != nil {
 				d.log.Warn("the registry was not told that a local service goes; its check will run out",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 
 	"sidecar/config"
 	"sidecar/discovery/consul"
@@ -16,8 +17,8 @@ import (
 	"sidecar/discovery/redis"
 )
 
-// registries are the clients of the registries, one each for the whole process, made when the
-// first service needs it.
+// registries are the clients of the registries, one each for all services of a configuration, made
+// when the first needs it.
 type registries struct {
 	config *config.Config
 
@@ -29,6 +30,43 @@ type registries struct {
 	dns        *dns.Resolver
 
 	files int // sources of kind file
+}
+
+// inherit takes the clients of before whose settings have stayed the same. Before may be nil.
+func (r *registries) inherit(before *registries) {
+	if before == nil {
+		return
+	}
+	same := func(kind string) bool {
+		return reflect.DeepEqual(registryPart(r.config, kind), registryPart(before.config, kind))
+	}
+	if same(config.SourceConsul) {
+		r.consul = before.consul
+	}
+	if same(config.SourceEtcd) {
+		r.etcd = before.etcd
+	}
+	if same(config.SourceRedis) {
+		r.redis = before.redis
+	}
+	if same(config.SourceNacos) {
+		r.nacos = before.nacos
+	}
+	if same(config.SourceKubernetes) {
+		r.kubernetes = before.kubernetes
+	}
+	if same(config.SourceDNS) {
+		r.dns = before.dns
+	}
+}
+
+// count takes account of the sources of a service that goes on with those it has.
+func (r *registries) count(c *config.Service) {
+	for _, kind := range c.Discovery.Sources {
+		if kind == config.SourceFile {
+			r.files++
+		}
+	}
 }
 
 // mostWatched is how many files are watched by inotify. A user has 128 of its instances for all
@@ -124,21 +162,25 @@ func (r *registries) openDNS() (*dns.Resolver, error) {
 	})
 }
 
-// close closes the clients; what uses them has ended.
-func (r *registries) close() {
-	if r.consul != nil {
+// close closes the clients, but for those that others have too, which may be nil; what uses them
+// has ended.
+func (r *registries) close(others *registries) {
+	if others == nil {
+		others = &registries{}
+	}
+	if r.consul != nil && r.consul != others.consul {
 		r.consul.Close()
 	}
-	if r.etcd != nil {
+	if r.etcd != nil && r.etcd != others.etcd {
 		r.etcd.Close()
 	}
-	if r.redis != nil {
+	if r.redis != nil && r.redis != others.redis {
 		r.redis.Close()
 	}
-	if r.nacos != nil {
+	if r.nacos != nil && r.nacos != others.nacos {
 		r.nacos.Close()
 	}
-	if r.kubernetes != nil {
+	if r.kubernetes != nil && r.kubernetes != others.kubernetes {
 		r.kubernetes.Close()
 	}
 }

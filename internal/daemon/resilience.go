@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -11,13 +13,16 @@ import (
 	"sidecar/config"
 	"sidecar/discovery"
 	"sidecar/healthcheck"
+	"sidecar/internal/secure"
 	"sidecar/limiter"
+	"sidecar/proxy/preamble"
 	"sidecar/upstream"
 )
 
-// upstreamOptions says what a service is made of, but for its source.
-func (d *Daemon) upstreamOptions(c *config.Service) (upstream.Options, error) {
-	check, err := healthCheck(&c.HealthCheck)
+// upstreamOptions says what a service is made of, but for its source. UpstreamTLS is what its
+// endpoints are spoken to with, nil for plain text.
+func (b *builder) upstreamOptions(c *config.Service, upstreamTLS func(two bool) *tls.Config) (upstream.Options, error) {
+	check, err := endpointCheck(c, upstreamTLS)
 	if err != nil {
 		return upstream.Options{}, err
 	}
@@ -26,7 +31,7 @@ func (d *Daemon) upstreamOptions(c *config.Service) (upstream.Options, error) {
 		return upstream.Options{}, fmt.Errorf("fallback: %w", err)
 	}
 	o := upstream.Options{
-		Name: c.Name, Policy: d.policy(&c.Balancer), CountInFlight: c.Balancer.Policy == config.PolicyRingHash,
+		Name: c.Name, Policy: b.policy(&c.Balancer), CountInFlight: c.Balancer.Policy == config.PolicyRingHash,
 		Breaker: breaker.Settings{
 			ConsecutiveFailures: c.Breaker.ConsecutiveFailures,
 			SuccessRate:         c.Breaker.SuccessRate, MinRequests: c.Breaker.MinRequests, Window: c.Breaker.Window,
@@ -38,7 +43,7 @@ func (d *Daemon) upstreamOptions(c *config.Service) (upstream.Options, error) {
 		Fallback:    fallback,
 		Budget:      upstream.BudgetOptions{Ratio: c.Retry.Budget, MinPerSecond: c.Retry.BudgetMin},
 		HealthCheck: check,
-		Log:         d.log,
+		Log:         b.log,
 	}
 	if c.Balancer.Policy == config.PolicyRingHash {
 		o.SlowStart = 0 // what belongs to an endpoint by its key belongs to it at once
@@ -50,7 +55,7 @@ func (d *Daemon) upstreamOptions(c *config.Service) (upstream.Options, error) {
 }
 
 // policy makes the balancing policy. Keys go to their endpoints in whichever zone these are.
-func (d *Daemon) policy(c *config.Balancer) upstream.Policy {
+func (b *builder) policy(c *config.Balancer) upstream.Policy {
 	var p upstream.Policy
 	switch c.Policy {
 	case config.PolicyLeastConn:
@@ -64,8 +69,8 @@ func (d *Daemon) policy(c *config.Balancer) upstream.Policy {
 	default:
 		p = balancer.P2C()
 	}
-	if c.ZoneAware && d.config.Runtime.Zone != "" {
-		p = balancer.Zoned(d.config.Runtime.Zone, p)
+	if c.ZoneAware && b.config.Runtime.Zone != "" {
+		p = balancer.Zoned(b.config.Runtime.Zone, p)
 	}
 	return p
 }
@@ -87,7 +92,39 @@ func parseInstances(texts []string) ([]discovery.Instance, error) {
 // repeat it.
 const defaultStatuses = "200-399"
 
+// healthCheck is a check of what is spoken to in plain text.
 func healthCheck(c *config.HealthCheck) (*upstream.HealthCheck, error) {
+	return checkBy(c, &probing{})
+}
+
+// endpointCheck is the check of a service's endpoints, which are probed as they are spoken to.
+// UpstreamTLS is for either version of HTTP, and nil for plain text.
+func endpointCheck(c *config.Service, upstreamTLS func(two bool) *tls.Config) (*upstream.HealthCheck, error) {
+	p := &probing{two: c.UpstreamProtocol == config.UpstreamH2C}
+	switch c.SendProxy {
+	case config.SendProxyV1:
+		p.transport.Header = preamble.AppendV1(nil, netip.AddrPort{}, netip.AddrPort{}) // it can only say that nobody is known
+	case config.SendProxyV2:
+		p.transport.Header = preamble.AppendLocal(nil)
+	}
+	if upstreamTLS != nil {
+		p.transport.TLS = func() *tls.Config { return upstreamTLS(p.two) }
+		p.transport.Explain = func(err error) error { return secure.Explain(err, true) }
+	}
+	if c.Protocol == config.ProtocolHTTP && c.UpstreamProtocol == config.UpstreamAuto {
+		p.protocols = []string{"h2", "http/1.1"} // it may be an endpoint of gRPC, or of anything else
+	}
+	return checkBy(&c.HealthCheck, p)
+}
+
+// A probing is how endpoints are spoken to by probes.
+type probing struct {
+	transport healthcheck.Transport
+	two       bool     // HTTP/2, and not HTTP/1.1
+	protocols []string // offered by probes that speak none; nil: that which requests offer
+}
+
+func checkBy(c *config.HealthCheck, p *probing) (*upstream.HealthCheck, error) {
 	check := &upstream.HealthCheck{
 		Settings: healthcheck.Settings{
 			Interval: c.Interval, DownInterval: c.DownInterval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
@@ -96,11 +133,14 @@ func healthCheck(c *config.HealthCheck) (*upstream.HealthCheck, error) {
 	}
 	switch c.Type {
 	case config.CheckTCP:
-		check.Prober = healthcheck.TCP()
+		check.Prober = healthcheck.TCP(healthcheck.TCPOptions{Transport: p.transport, Protocols: p.protocols})
 	case config.CheckGRPC:
-		check.Prober = healthcheck.GRPC(healthcheck.GRPCOptions{Service: c.Service, Authority: c.Host})
+		check.Prober = healthcheck.GRPC(healthcheck.GRPCOptions{Transport: p.transport, Service: c.Service, Authority: c.Host})
 	case config.CheckHTTP:
-		o := healthcheck.HTTPOptions{Method: c.Method, Path: c.Path, Host: c.Host, Header: make(http.Header)}
+		o := healthcheck.HTTPOptions{
+			Transport: p.transport, HTTP2: p.two,
+			Method: c.Method, Path: c.Path, Host: c.Host, Header: make(http.Header),
+		}
 		for _, field := range c.Headers {
 			name, value, _ := strings.Cut(field, ":")
 			o.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))

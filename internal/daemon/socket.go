@@ -1,26 +1,63 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
 
 	"sidecar/config"
 	"sidecar/internal/eventloop"
+	"sidecar/internal/inherit"
 	"sidecar/proxy/tcp"
 )
 
 // A socket is an address that is listened on, for one service, or for several of protocol tcp
-// that are told apart by the name that a TLS client asks for.
+// that are told apart by the name that a TLS client asks for. Like its state it is not changed; the
+// port, which is what is open, goes from one state to the next.
 type socket struct {
 	address  config.Address
 	services []*service
-	index    int         // of the address, in the list of the first service
-	router   *tcp.Router // nil: all goes to the one service
-	listener *eventloop.Listener
+	index    int // of the address, in the list of the first service
+	port     *port
+}
+
+// A port is what is open for a socket.
+type port struct {
+	mu        sync.Mutex            // guards the two that follow
+	bound     []*eventloop.Socket   // until accepted from
+	listeners []*eventloop.Listener // several where systemd has given several one name
+
+	router *tcp.Router // nil until connections had to be told apart
+	socket atomic.Pointer[socket]
+}
+
+// open are the listeners.
+func (p *port) open() []*eventloop.Listener {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.listeners)
+}
+
+// waiting are the sockets from which nobody accepts yet.
+func (p *port) waiting() []*eventloop.Socket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.bound)
+}
+
+// opened takes note of a listener that has come of the first socket.
+func (p *port) opened(ln *eventloop.Listener) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bound, p.listeners = p.bound[1:], append(p.listeners, ln)
 }
 
 // plan says which sockets the services need, without opening them.
@@ -30,74 +67,228 @@ func plan(services []*service) []*socket {
 	for _, s := range services {
 		for i, address := range s.config.Listen {
 			k := at[address]
-			// The system chooses a port for each.
-			if k == nil || strings.HasSuffix(address.Addr, ":0") && address.Network == "tcp" {
+			if k == nil || k.anonymous() {
 				k = &socket{address: address, index: i}
 				all, at[address] = append(all, k), k
 			}
 			k.services = append(k.services, s)
-			s.sockets = append(s.sockets, k)
 		}
 	}
 	return all
 }
 
+// anonymous tells whether the system chooses the port, another one for each socket.
+func (k *socket) anonymous() bool {
+	return k.address.Network == "tcp" && strings.HasSuffix(k.address.Addr, ":0")
+}
+
+// succeeds tells whether the socket goes on with the port of o.
+func (k *socket) succeeds(o *socket) bool {
+	if k.anonymous() && (k.index != o.index || k.services[0].config.Name != o.services[0].config.Name) {
+		return false
+	}
+	return k.address == o.address
+}
+
 // routed tells whether the socket's connections are told apart by name.
 func (k *socket) routed() bool { return len(k.services) > 1 || len(k.services[0].config.SNI) > 0 }
 
+func (k *socket) names() []string {
+	var names []string
+	for _, s := range k.services {
+		names = append(names, s.config.Name)
+	}
+	return names
+}
+
+// sockets opens what the services listen on, and goes on with what is open.
+func (b *builder) sockets(st *state) error {
+	st.sockets = plan(st.services)
+	for _, k := range st.sockets {
+		if i := slices.IndexFunc(b.before.sockets, k.succeeds); i >= 0 {
+			k.port = b.before.sockets[i].port
+			continue
+		}
+		if err := b.bind(k); err != nil {
+			return &ListenError{Service: k.services[0].config.Name, Index: k.index, Address: k.address, Err: err}
+		}
+	}
+	return nil
+}
+
+// acceptNew begins to accept from all sockets that are bound, from each as soon as the instances of
+// its services are known, or when ctx ends: clients wait in its queue meanwhile, and would be refused
+// otherwise.
+func (d *Daemon) acceptNew(ctx context.Context, st *state) error {
+	errs := make([]error, len(st.sockets))
+	var all sync.WaitGroup
+	for i, k := range st.sockets {
+		if len(k.port.waiting()) == 0 {
+			continue
+		}
+		all.Go(func() {
+			for _, s := range k.services {
+				select {
+				case <-s.upstream.Known():
+				case <-ctx.Done():
+				}
+			}
+			if err := d.accept(k); err != nil {
+				errs[i] = &ListenError{Service: k.services[0].config.Name, Index: k.index, Address: k.address, Err: err}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// bind opens a socket, from which nobody accepts yet.
+func (b *builder) bind(k *socket) error {
+	k.port = &port{}
+	b.made = append(b.made, k.port.close)
+	bound, err := b.find(k.address)
+	if len(bound) == 0 && err == nil {
+		var s *eventloop.Socket
+		s, err = eventloop.Bind(k.address.Network, k.address.Addr)
+		bound = []*eventloop.Socket{s}
+	}
+	if err != nil {
+		return err
+	}
+	k.port.bound = bound
+	return nil
+}
+
+// find looks for a socket among those that were handed to the process. There may be none.
+func (b *builder) find(a config.Address) (bound []*eventloop.Socket, err error) {
+	files, own := b.inherited.Named(a.Addr), false
+	if a.Network != "systemd" {
+		files, own = nil, true
+		if f := b.inherited.At(a.Network, a.Addr); f != nil {
+			files = append(files, f)
+		}
+	} else if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no such socket was handed over; the socket unit needs FileDescriptorName=%s, and a socket that a reload has dropped is back after a restart", a, a.Addr)
+	}
+	for _, f := range files {
+		s, e := eventloop.Adopt(f)
+		f.Close()
+		if e != nil {
+			err = e
+			continue
+		}
+		if own {
+			s.Own()
+		}
+		bound = append(bound, s)
+	}
+	return bound, err
+}
+
+// accept begins to accept from a socket that is bound.
+func (d *Daemon) accept(k *socket) error {
+	p := k.port
+	p.socket.Store(k)
+	acceptor := d.acceptor(k)
+	for _, s := range p.waiting() {
+		ln, err := d.group.Accept(s, acceptor, eventloop.ListenOptions{OnError: func(err error) {
+			now := p.socket.Load()
+			now.services[0].counts.Shard(0).Errors.Add(1)
+			d.log.Warn("accepting pauses; raise LimitNOFILE, or find who holds so many connections",
+				zap.Strings("services", now.names()), zap.Error(err))
+		}})
+		if err != nil {
+			return err
+		}
+		p.opened(ln)
+		for _, s := range k.services {
+			d.log.Info("listens", zap.String("service", s.config.Name), zap.String("protocol", s.config.Protocol),
+				zap.Stringer("address", ln.Addr()), sni(s.config.SNI))
+		}
+		d.keepSocket(k, ln)
+	}
+	return nil
+}
+
 // acceptor is who gets the socket's connections.
-func (k *socket) acceptor(d *Daemon) eventloop.Acceptor {
+func (d *Daemon) acceptor(k *socket) eventloop.Acceptor {
 	first := k.services[0]
 	if !k.routed() {
 		return first.proxy
 	}
-	k.router = tcp.NewRouter(d.group, tcp.RouterOptions{
-		Log:      d.log.With(zap.Stringer("listen", k.address)),
-		Unrouted: d.metrics.Unrouted(k.address.String()),
-		// The configuration has seen to it that it is the same for all.
-		AcceptFrom: senders(first.config.AcceptProxyFrom),
-	})
+	// The configuration has seen to it that it is the same for all.
+	from := senders(first.config.AcceptProxyFrom)
+	if k.port.router == nil {
+		k.port.router = tcp.NewRouter(d.group, tcp.RouterOptions{
+			Log: d.log.With(zap.Stringer("listen", k.address)), Unrouted: d.metrics.Unrouted(k.address.String()),
+		})
+	}
 	var table []tcp.Route
 	for _, s := range k.services {
 		if p, ok := s.proxy.(*tcp.Proxy); ok {
 			table = append(table, tcp.Route{Names: s.config.SNI, Proxy: p})
 		}
 	}
-	k.router.SetRoutes(table)
-	return k.router
+	k.port.router.SetRoutes(from, table)
+	return k.port.router
 }
 
-// open begins to accept.
-func (k *socket) open(d *Daemon) error {
-	first := k.services[0]
-	var names []string
-	for _, s := range k.services {
-		names = append(names, s.config.Name)
+// pass gives the connections that are accepted from now on to the socket's services.
+func (d *Daemon) pass(k *socket) {
+	k.port.socket.Store(k)
+	acceptor := d.acceptor(k)
+	for _, ln := range k.port.open() {
+		ln.SetAcceptor(acceptor)
 	}
-	if k.address.Network == "systemd" {
-		return &ListenError{Service: first.config.Name, Index: k.index, Address: k.address,
-			Err: fmt.Errorf("%s: no such socket was handed over", k.address)}
+}
+
+// storable tells whether the process that is started next would look for the socket by its address.
+func (k *socket) storable() bool { return k.address.Network != "systemd" && !k.anonymous() }
+
+// keepSocket has systemd keep the socket for the process that is started next.
+func (d *Daemon) keepSocket(k *socket, ln *eventloop.Listener) {
+	if !k.storable() || !inherit.Stores() {
+		return
 	}
-	ln, err := d.group.Listen(k.address.Network, k.address.Addr, k.acceptor(d), eventloop.ListenOptions{OnError: func(err error) {
-		first.counts.Shard(0).Errors.Add(1)
-		d.log.Warn("accepting pauses; raise LimitNOFILE, or find who holds so many connections",
-			zap.Strings("services", names), zap.Error(err))
-	}})
+	f, err := ln.File()
+	if err == nil {
+		err = inherit.Store(f, inherit.StoreName(k.address.Network, k.address.Addr))
+		f.Close()
+	}
 	if err != nil {
-		return &ListenError{Service: first.config.Name, Index: k.index, Address: k.address, Err: err}
+		d.log.Warn("systemd does not keep a listening socket, so that a restart will refuse connections for a moment",
+			zap.Stringer("address", k.address), zap.Error(err))
+		return
 	}
-	k.listener = ln
-	for _, s := range k.services {
-		d.log.Info("listens", zap.String("service", s.config.Name), zap.String("protocol", s.config.Protocol),
-			zap.Stringer("address", ln.Addr()), zap.Strings("sni", s.config.SNI))
-	}
-	return nil
+	ln.Keep()
 }
 
-// close ends accepting; it may be called again.
-func (k *socket) close() {
-	if k.listener != nil {
-		k.listener.Close()
+// drop ends listening for good: no later process goes on with the socket.
+func (d *Daemon) drop(k *socket) {
+	k.port.close()
+	d.metrics.ForgetSocket(k.address.String())
+	if !k.storable() || !inherit.Stores() {
+		return
+	}
+	if k.address.Network == "unix" {
+		os.Remove(k.address.Addr)
+	}
+	if err := inherit.Unstore(inherit.StoreName(k.address.Network, k.address.Addr)); err != nil {
+		d.log.Warn("systemd goes on to keep a listening socket that is not needed any more", zap.Stringer("address", k.address), zap.Error(err))
+	}
+}
+
+// close ends listening; it may be called again.
+func (p *port) close() {
+	p.mu.Lock()
+	bound := p.bound
+	p.bound = nil
+	p.mu.Unlock()
+	for _, s := range bound {
+		s.Close()
+	}
+	for _, ln := range p.open() {
+		ln.Close()
 	}
 }
 
@@ -123,3 +314,11 @@ func (e *ListenError) Error() string {
 }
 
 func (e *ListenError) Unwrap() error { return e.Err }
+
+// sni is a field of the log, for those who have names.
+func sni(names []string) zap.Field {
+	if len(names) == 0 {
+		return zap.Skip()
+	}
+	return zap.Strings("sni", names)
+}

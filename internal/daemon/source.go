@@ -23,21 +23,21 @@ import (
 //	each source ─> Guard ─> Record ─┴> Prefer or Merge ─> Guard ─> lastgood ─> upstream.Service
 //
 // With one source the first Guard is left out. It returns the Records too, for status and metrics.
-func (d *Daemon) source(c *config.Service) (discovery.Source, []*discovery.Record, error) {
-	b := &sourceBuilder{Daemon: d, service: c.Name, discovery: &c.Discovery}
-	one, err := b.combine()
+func (b *builder) source(c *config.Service) (discovery.Source, []*discovery.Record, error) {
+	sb := &sourceBuilder{builder: b, service: c.Name, discovery: &c.Discovery}
+	one, err := sb.combine()
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(c.Discovery.Sources) == 1 && c.Discovery.Source == config.SourceStatic {
-		return one, b.records, nil
+		return one, sb.records, nil
 	}
-	return b.keep(one), b.records, nil
+	return sb.keep(one), sb.records, nil
 }
 
 // A sourceBuilder makes the sources of one service.
 type sourceBuilder struct {
-	*Daemon
+	*builder
 	service   string
 	discovery *config.Discovery
 	records   []*discovery.Record

@@ -18,9 +18,9 @@ import (
 func asked(t *testing.T, text string) string {
 	t.Helper()
 	cfg := parse(t, adminOff+text)
-	d := &Daemon{config: cfg, log: zap.NewNop(), registries: registries{config: cfg}}
-	defer d.registries.close()
-	b := &sourceBuilder{Daemon: d, service: "orders", discovery: &cfg.Services[0].Discovery}
+	r := &registries{config: cfg}
+	defer r.close(nil)
+	b := &sourceBuilder{builder: &builder{Daemon: &Daemon{log: zap.NewNop()}, config: cfg, registries: r}, service: "orders", discovery: &cfg.Services[0].Discovery}
 	if _, err := b.combine(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestAStartFromDiskIsInStatusAndMetrics(t *testing.T) {
 	text := fmt.Sprintf("[runtime]\nstate_dir = %q\n[consul]\naddress = \"127.0.0.1:1\"\n", dir) + orders("")
 	keep(t, dir, asked(t, text), discovery.Update{Instances: []discovery.Instance{{ID: "a", Address: "127.0.0.1:9", Weight: 1}}})
 	r := run(t, adminOff+text)
-	<-r.services[0].upstream.Known()
+	<-r.state.Load().services[0].upstream.Known()
 	st := r.Status().Services[0]
 	if !st.Source.Stored || st.Total != 1 || st.Sources[0].Known {
 		t.Errorf("status %+v, sources %+v", st.Source, st.Sources)

@@ -20,7 +20,7 @@ func (d *Daemon) missing() []string {
 		return []string{"draining: nothing more is accepted"}
 	}
 	var lines []string
-	for _, s := range d.services {
+	for _, s := range d.state.Load().services {
 		select {
 		case <-s.upstream.Known():
 			continue
@@ -40,29 +40,40 @@ func (d *Daemon) Status() admin.Document {
 	doc := admin.Document{Started: d.started, PID: os.Getpid(), Draining: d.draining.Load()}
 	for _, l := range d.group.Loops() {
 		st := l.Stats()
-		doc.Loops = append(doc.Loops, admin.Loop{Index: l.Index(), Tasks: st.Tasks, Connections: st.Conns, Turns: st.Turns, Panics: st.Panics})
+		doc.Loops = append(doc.Loops, admin.Loop{Index: l.Index(), Tasks: st.Tasks, Connections: st.Sockets, Turns: st.Turns, Panics: st.Panics})
 	}
-	for _, s := range d.services {
-		for _, k := range s.sockets {
-			doc.Listeners = append(doc.Listeners, admin.Listener{
-				Address: k.listener.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol, SNI: s.config.SNI,
-				Active: s.counts.Active(), Accepted: k.listener.Accepted(),
-			})
+	st := d.state.Load()
+	for _, k := range st.sockets {
+		for _, s := range k.services {
+			for _, w := range k.port.waiting() {
+				doc.Listeners = append(doc.Listeners, admin.Listener{
+					Address: w.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol, SNI: s.config.SNI,
+					Error: "it waits until the instances of its services are known",
+				})
+			}
+			for _, ln := range k.port.open() {
+				doc.Listeners = append(doc.Listeners, admin.Listener{
+					Address: ln.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol, SNI: s.config.SNI,
+					Active: s.counts.Active(), Accepted: ln.Accepted(),
+				})
+			}
 		}
+	}
+	for _, s := range st.services {
 		doc.Services = append(doc.Services, s.status())
 	}
-	for _, a := range d.announced {
+	for _, a := range st.announced {
 		doc.Registrations = append(doc.Registrations, a.registrar.Status())
 	}
 	doc.Notices = d.notices()
 	return doc
 }
 
-// notices are what the operator should know that is of no service in particular.
+// notices are what the operator should know that is of no service in particular, or that cannot wait.
 func (d *Daemon) notices() []string {
 	var lines []string
-	if d.registries.consul != nil {
-		if line := d.registries.consul.Crowded(); line != "" {
+	if consul := d.state.Load().registries.consul; consul != nil {
+		if line := consul.Crowded(); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -70,6 +81,16 @@ func (d *Daemon) notices() []string {
 		if st := d.store.Status(); st.Failing > 0 {
 			lines = append(lines, fmt.Sprintf("the last good sets of %d services cannot be kept on disk: %s", st.Failing, st.LastError))
 		}
+	}
+	if f := d.failed.Load(); f != nil && f.err != nil {
+		lines = append(lines, "the last reload failed, what ran before runs on: "+f.err.Error())
+	}
+	for _, change := range d.compare(d.config, d.state.Load().config).Restart {
+		lines = append(lines, "takes effect with the next start: "+change)
+	}
+	now := time.Now()
+	for _, s := range d.state.Load().services {
+		lines = append(lines, s.tlsNotices(now)...)
 	}
 	return lines
 }
@@ -79,6 +100,7 @@ func (s *service) status() admin.Service {
 	for _, r := range s.records {
 		one.Sources = append(one.Sources, r.Status())
 	}
+	one.TLS = s.tlsStatus(time.Now())
 	return one
 }
 
@@ -93,45 +115,44 @@ func sourceSample(service string, st discovery.Status) metrics.SourceSample {
 
 // service is the present state of one service.
 func (d *Daemon) service(name string) (admin.Service, bool) {
-	for _, s := range d.services {
-		if s.config.Name == name {
-			return s.status(), true
-		}
+	if s := d.state.Load().service(name); s != nil {
+		return s.status(), true
 	}
 	return admin.Service{}, false
 }
 
 // observe lets metrics ask for what others know.
 func (d *Daemon) observe() {
+	d.observeCertificates()
 	d.metrics.ObserveLoops(func(emit func(metrics.LoopSample)) {
 		for _, l := range d.group.Loops() {
 			st := l.Stats()
 			emit(metrics.LoopSample{Loop: l.Index(), Turns: st.Turns, Events: st.Events, Posts: st.Posts,
-				Panics: st.Panics, Conns: st.Conns, Tasks: st.Tasks})
+				Panics: st.Panics, Conns: st.Sockets, Tasks: st.Tasks})
 		}
 	})
 	d.metrics.ObserveSources(func(emit func(metrics.SourceSample)) {
-		for _, s := range d.services {
+		for _, s := range d.state.Load().services {
 			for _, r := range s.records {
 				emit(sourceSample(s.config.Name, r.Status()))
 			}
 		}
 	})
 	d.metrics.ObserveRegistrations(func(emit func(metrics.RegistrationSample)) {
-		for _, a := range d.announced {
+		for _, a := range d.state.Load().announced {
 			st := a.registrar.Status()
 			emit(metrics.RegistrationSample{Service: st.Name, ID: st.ID, Registry: st.Registry, Registered: st.Registered,
 				Passing: st.Passing, Failing: st.Failing, LastSuccess: st.LastSuccess, Registrations: st.Registrations, Renewals: st.Renewals})
 		}
 	})
 	d.metrics.ObserveServices(func(emit func(metrics.ServiceSample)) {
-		for _, s := range d.services {
+		for _, s := range d.state.Load().services {
 			st := s.upstream.Status()
 			emit(serviceSample(&st))
 		}
 	})
 	d.metrics.ObserveEndpoints(func(emit func(metrics.EndpointSample)) {
-		for _, s := range d.services {
+		for _, s := range d.state.Load().services {
 			snapshot := s.upstream.Snapshot()
 			usable := make(map[*upstream.Endpoint]bool, len(snapshot.Usable))
 			for _, e := range snapshot.Usable {

@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
-	"sync"
 
 	"go.uber.org/zap"
 
@@ -27,6 +25,7 @@ func (d *Daemon) terminate(c *config.Service) (*secure.Termination, error) {
 			}
 			d.log.Info("new certificates are in use", zap.String("service", c.Name))
 		},
+		OnExpiry: d.onExpiry(c.Name, sideListener),
 	}
 	if c.Protocol == config.ProtocolHTTP {
 		o.Protocols = []string{"h2", "http/1.1"}
@@ -44,13 +43,14 @@ func (d *Daemon) terminate(c *config.Service) (*secure.Termination, error) {
 	return t, nil
 }
 
-// An originated is TLS to the endpoints of a service, for either protocol.
-type originated struct {
-	one, two *secure.Origination
-}
+// Places of the lists of protocols in the Configs of an Origination.
+const (
+	asksHTTP1 = iota // of the proxy of tcp it is the only one, and names no protocol
+	asksHTTP2
+)
 
 // originate makes what a service's endpoints are spoken to with, or nil if that is plain text.
-func (d *Daemon) originate(c *config.Service) (*originated, error) {
+func (d *Daemon) originate(c *config.Service) (*secure.Origination, error) {
 	u := &c.UpstreamTLS
 	if !u.Enabled {
 		return nil, nil //nolint:nilnil // no TLS is not a mistake
@@ -62,54 +62,41 @@ func (d *Daemon) originate(c *config.Service) (*originated, error) {
 		OnReload: func(err error) {
 			if err != nil {
 				d.log.Warn("new certificates for endpoints cannot be used, those before them stay", zap.String("service", c.Name), zap.Error(err))
+				return
 			}
+			d.log.Info("new certificates for endpoints are in use", zap.String("service", c.Name))
 		},
+		OnExpiry: d.onExpiry(c.Name, sideUpstream),
 	}
 	if c.Protocol == config.ProtocolHTTP {
-		o.Protocols = []string{"http/1.1"}
+		o.Protocols = [][]string{asksHTTP1: {"http/1.1"}, asksHTTP2: {"h2"}}
 	}
-	one, err := secure.NewOrigination(o)
+	made, err := secure.NewOrigination(o)
 	if err != nil {
 		return nil, fmt.Errorf("upstream_tls: %w", err)
 	}
-	o.Protocols, o.OnReload = []string{"h2"}, nil // the other one tells of the same files
-	two, err := secure.NewOrigination(o)
-	if err != nil {
-		return nil, fmt.Errorf("upstream_tls: %w", err)
-	}
-	return &originated{one, two}, nil
+	return made, nil
 }
 
-// run reads the files again when they change, until ctx ends.
-func (o *originated) run(ctx context.Context) {
-	var both sync.WaitGroup
-	both.Go(func() { o.one.Run(ctx) })
-	both.Go(func() { o.two.Run(ctx) })
-	both.Wait()
-}
-
-// config is for the next connection to an endpoint.
-func (o *originated) config(two bool) *tls.Config {
-	if two {
-		return o.two.Config()
-	}
-	return o.one.Config()
-}
-
-// plainUpstreamTLS is the same for sessions of TCP, of which nobody knows the protocol.
-func plainUpstreamTLS(o *originated) func() *tls.Config {
+// plainUpstreamTLS is for sessions of TCP, of which nobody knows the protocol; nil for plain text.
+func plainUpstreamTLS(o *secure.Origination) func() *tls.Config {
 	if o == nil {
 		return nil
 	}
-	return o.one.Config
+	return func() *tls.Config { return o.Configs()[asksHTTP1] }
 }
 
-// upstreamTLS is what the proxy is given, or nil.
-func upstreamTLS(o *originated) func(two bool) *tls.Config {
+// upstreamTLS is for requests, which go by HTTP/2 or by HTTP/1.1; nil for plain text.
+func upstreamTLS(o *secure.Origination) func(two bool) *tls.Config {
 	if o == nil {
 		return nil
 	}
-	return o.config
+	return func(two bool) *tls.Config {
+		if two {
+			return o.Configs()[asksHTTP2]
+		}
+		return o.Configs()[asksHTTP1]
+	}
 }
 
 // terminationConfig is what the proxy is given, or nil.

@@ -88,9 +88,13 @@ func (l *Loop) adopt(fd int32, peer endpoint) (*Conn, error) {
 		l.vacate(id)
 		return nil, err
 	}
-	l.counts.conns.Add(1)
+	l.counts.sockets.Add(1)
+	l.countConn(1)
 	return c, nil
 }
+
+// countConn is a plain store for the reason that add is.
+func (l *Loop) countConn(n int64) { l.counts.conns.Store(l.counts.conns.Load() + n) }
 
 // Loop returns the loop that the connection is on.
 func (c *Conn) Loop() *Loop { return c.loop }
@@ -207,7 +211,10 @@ func (c *Conn) close(reset bool) {
 		sysClose(fd)
 	}
 	c.idle, c.watcher, c.owner = nil, nil, 0
-	l.counts.conns.Add(-1)
+	l.countConn(-1)
+	if c.layer == nil {
+		l.counts.sockets.Add(-1)
+	}
 	if c.waiter != nil {
 		c.waiter.Wake()
 	} else if c.layer != nil {

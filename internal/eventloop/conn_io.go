@@ -72,7 +72,7 @@ func (c *Conn) Quiet() bool {
 		return false
 	}
 	if c.layer != nil {
-		return c.ready&(Readable|HalfClosed|Broken) == 0 && (c.under.fd < 0 || c.under.Quiet())
+		return c.ready&(Readable|HalfClosed|Broken) == 0 && c.under.Quiet()
 	}
 	return sysPeek(c.fd) == syscall.EAGAIN
 }
@@ -253,10 +253,11 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// use notes the running task as the one that the connection goes down with.
+// use notes the running task as the one that the connection goes down with, unless it is its
+// watcher's: whichever task has a layer read or write passes by only.
 func (c *Conn) use() {
 	c.owner = 0
-	if t := c.loop.running; t != nil {
+	if t := c.loop.running; t != nil && c.watcher == nil {
 		c.owner = t.number
 	}
 }

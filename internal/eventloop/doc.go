@@ -21,7 +21,8 @@
 // that serves two connections moves what it can with them and then parks in Task.Wait for
 // several connections at once. Task.Do runs a function that may block on an ordinary
 // goroutine while the task is parked, Task.Sleep parks for a time, Task.Yield goes to the
-// back of the run queue. Reads and writes count against the task's share of a turn, and a
+// back of the run queue, and Task.Heavy waits for the loop to have room for work that holds
+// it for long. Reads and writes count against the task's share of a turn, and a
 // task that has used it up yields by itself, so that one busy connection cannot starve the
 // others.
 //

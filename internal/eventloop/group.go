@@ -114,19 +114,20 @@ func (g *Group) Close() {
 
 // Stats are the counts of one loop since it was started.
 type Stats struct {
-	Turns  uint64 // waits for events
-	Events uint64 // socket events
-	Posts  uint64 // functions posted by other goroutines
-	Panics uint64 // panics caught
-	Conns  int64  // connections open now
-	Tasks  int64  // tasks running or parked now
+	Turns   uint64 // waits for events
+	Events  uint64 // socket events
+	Posts   uint64 // functions posted by other goroutines
+	Panics  uint64 // panics caught
+	Conns   int64  // connections open now, with those that lie on others
+	Sockets int64  // … those that are sockets, which is what the load of loops is compared by
+	Tasks   int64  // tasks running or parked now
 }
 
 // counters are written by their loop alone and read by any goroutine; but who hands a
-// connection over counts it at once, in conns.
+// connection over counts it at once, in sockets.
 type counters struct {
 	turns, events, posts, panics atomic.Uint64
-	conns, tasks                 atomic.Int64
+	conns, sockets, tasks        atomic.Int64
 }
 
 // add is for counters with a single writer: a plain store is a fraction of the cost of a

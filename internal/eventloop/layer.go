@@ -1,5 +1,7 @@
 package eventloop
 
+import "time"
+
 // A Layer carries the bytes of a connection that is no socket of its own but lies on another
 // one: what TLS makes of it, or one of the streams of an HTTP/2 connection. It is touched on
 // its loop only.
@@ -18,6 +20,13 @@ type Layer interface {
 	// Close ends the connection. With reset the peer must not take the end of what it has
 	// received for a clean one. It is called once.
 	Close(reset bool)
+}
+
+// A Holder is a Layer that takes bytes before the socket below has room for them.
+type Holder interface {
+	// TryFlush hands on what it holds as far as that goes now, and returns how much is left. It
+	// calls Conn.Signal with Writable as soon as that has become less, or cannot any more.
+	TryFlush() (left int, err error)
 }
 
 // keepLayered is how many closed connections with a layer a loop keeps for the next ones: each
@@ -44,7 +53,7 @@ func Layered(layer Layer, under *Conn) *Conn {
 	*c = Conn{loop: l, fd: layerFd, peer: under.peer, ready: Writable, layer: layer, under: under}
 	c.timer.owner = c
 	c.id, _ = l.use(slot{conn: c})
-	l.counts.conns.Add(1)
+	l.countConn(1)
 	return c
 }
 
@@ -91,8 +100,13 @@ type Watcher interface {
 
 // Watch has w told of all that happens to the connection from now on; nil ends that. What is
 // true already is not told again. No task may wait for the connection meanwhile, and it cannot
-// be idle.
-func (c *Conn) Watch(w Watcher) { c.watcher = w }
+// be idle. It does not go down with a task that panics: who watches it closes it.
+func (c *Conn) Watch(w Watcher) {
+	c.watcher = w
+	if w != nil {
+		c.owner = 0
+	}
+}
 
 // layerRead is TryRead for layers.
 func (c *Conn) layerRead(b []byte) (int, error) {
@@ -137,6 +151,41 @@ func (c *Conn) layerWritev(bufs [][]byte) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// TryFlush returns how many of the written bytes the connection's layer still holds, having handed
+// on what goes now. Until that has become less the connection is not writable, and whoever closes it
+// may lose them. A socket holds none: they are the kernel's, which goes on behind Close.
+func (c *Conn) TryFlush() (left int, err error) {
+	h, ok := c.layer.(Holder)
+	if !ok {
+		return 0, nil
+	}
+	if err := c.usable(writeLate); err != nil {
+		return 0, err
+	}
+	if left, err = h.TryFlush(); left > 0 {
+		c.ready &^= Writable
+	}
+	return left, err
+}
+
+// Flush parks the task until the layer holds none of what was written. The write timeout is
+// patience from the last time that some of it has left; 0 or less is no bound.
+func (c *Conn) Flush(patience time.Duration) error {
+	for before := 0; ; {
+		left, err := c.TryFlush()
+		if err != nil || left == 0 {
+			return err
+		}
+		if left != before {
+			before = left
+			c.SetWriteTimeout(patience)
+		}
+		if err := c.wait(Writable); err != nil {
+			return err
+		}
+	}
 }
 
 // A Flusher is called at the end of a turn.

@@ -2,11 +2,9 @@ package eventloop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +46,7 @@ type Listener struct {
 	group    *Group
 	fd       int32
 	addr     net.Addr
-	acceptor Acceptor
+	acceptor atomic.Pointer[Acceptor]
 	opts     ListenOptions
 	gates    []*gate
 	once     sync.Once
@@ -60,71 +58,46 @@ type Listener struct {
 // Listen opens a listening socket, network "tcp" (address host:port, the host an IP
 // literal or empty) or "unix" (address a path), and has all loops accept from it.
 func (g *Group) Listen(network, address string, a Acceptor, opts ListenOptions) (*Listener, error) {
-	fd, err := openListener(network, address)
+	s, err := Bind(network, address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, err
 	}
-	ln, err := g.serve(fd, a, opts)
+	ln, err := g.Accept(s, a, opts)
 	if err != nil {
-		sysClose(fd)
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	if network == "unix" && !strings.HasPrefix(address, "@") {
-		ln.unlink = address
+		s.Close()
+		return nil, err
 	}
 	return ln, nil
 }
 
-// Serve has all loops accept from a listening socket that was made elsewhere, such as one
-// inherited from systemd. It duplicates the descriptor; the file stays the caller's. The
-// socket is made non-blocking, as is the caller's, which is the same one.
+// Accept has all loops accept from a socket, which is the Listener's from then on, unless there is
+// an error.
+func (g *Group) Accept(s *Socket, a Acceptor, opts ListenOptions) (*Listener, error) {
+	ln, err := g.serve(s.fd, a, opts)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", s.Addr(), err)
+	}
+	ln.unlink = s.unlink
+	return ln, nil
+}
+
+// Serve has all loops accept from a listening socket that was made elsewhere; see Adopt.
 func (g *Group) Serve(f *os.File, a Acceptor, opts ListenOptions) (*Listener, error) {
-	fd, err := duplicate(f)
+	s, err := Adopt(f)
 	if err != nil {
-		return nil, fmt.Errorf("serve %s: %w", f.Name(), err)
+		return nil, err
 	}
-	ln, err := g.serve(fd, a, opts)
+	ln, err := g.Accept(s, a, opts)
 	if err != nil {
-		sysClose(fd)
-		return nil, fmt.Errorf("serve %s: %w", f.Name(), err)
+		s.Close()
+		return nil, err
 	}
 	return ln, nil
-}
-
-// duplicate goes by way of SyscallConn because File.Fd may make the socket a blocking one.
-func duplicate(f *os.File) (int32, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	fd := -1
-	if e := raw.Control(func(from uintptr) {
-		var listening int
-		if listening, err = unix.GetsockoptInt(int(from), unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil {
-			err = os.NewSyscallError("getsockopt", err)
-			return
-		}
-		if listening == 0 {
-			err = errors.New("not a listening socket")
-			return
-		}
-		fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
-		err = os.NewSyscallError("fcntl", err)
-	}); e != nil {
-		return -1, e
-	}
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		sysClose(int32(fd))
-		return -1, os.NewSyscallError("fcntl", err)
-	}
-	return int32(fd), nil
 }
 
 func (g *Group) serve(fd int32, a Acceptor, opts ListenOptions) (*Listener, error) {
-	ln := &Listener{group: g, fd: fd, addr: localAddr(fd), acceptor: a, opts: opts}
+	ln := &Listener{group: g, fd: fd, addr: localAddr(fd), opts: opts}
+	ln.SetAcceptor(a)
 	if ln.addr.Network() == "tcp" {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
@@ -147,6 +120,24 @@ func (g *Group) serve(fd int32, a Acceptor, opts ListenOptions) (*Listener, erro
 		return nil, err
 	}
 	return ln, nil
+}
+
+// SetAcceptor gives the connections that are accepted from now on to another Acceptor. The one
+// before may still be called for a moment, by loops that are about to.
+func (ln *Listener) SetAcceptor(a Acceptor) { ln.acceptor.Store(&a) }
+
+// Keep leaves the file of a unix socket where it is when the Listener closes, because another
+// process goes on with it.
+func (ln *Listener) Keep() { ln.unlink = "" }
+
+// File returns a duplicate of the socket, for handing it over. The caller closes it, soon: as long
+// as it is open each connection wakes one thread more.
+func (ln *Listener) File() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(ln.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), ln.addr.String()), nil
 }
 
 // Addr is where it listens; the port that was chosen if port 0 was asked for.
@@ -240,13 +231,14 @@ func (g *gate) accept() {
 	}
 }
 
-// hand gives an accepted socket to the least busy loop.
+// hand gives an accepted socket to the least busy loop. Only sockets count, or one client's
+// connection of TLS would weigh as much as two, and one of HTTP/2 as much as its streams.
 func (g *gate) hand(fd int32, peer endpoint) {
 	to := g.loop
-	least := to.counts.conns.Load()
+	least := to.counts.sockets.Load()
 	limit := least
 	for _, l := range g.listener.group.loops {
-		if n := l.counts.conns.Load(); n+n/4+loadSlack < limit && n < least {
+		if n := l.counts.sockets.Load(); n+n/4+loadSlack < limit && n < least {
 			to, least = l, n
 		}
 	}
@@ -254,9 +246,9 @@ func (g *gate) hand(fd int32, peer endpoint) {
 		g.admit(to, fd, peer)
 		return
 	}
-	to.counts.conns.Add(1) // at once, or all of a burst would go to the same loop
-	if !to.Post(func() { to.counts.conns.Add(-1); g.admit(to, fd, peer) }) {
-		to.counts.conns.Add(-1)
+	to.counts.sockets.Add(1) // at once, or all of a burst would go to the same loop
+	if !to.Post(func() { to.counts.sockets.Add(-1); g.admit(to, fd, peer) }) {
+		to.counts.sockets.Add(-1)
 		sysClose(fd)
 	}
 }
@@ -273,7 +265,7 @@ func (g *gate) admit(l *Loop, fd int32, peer endpoint) {
 		return
 	}
 	l.offered = c
-	g.listener.acceptor.Accepted(c)
+	(*g.listener.acceptor.Load()).Accepted(c)
 	l.offered = nil
 }
 

@@ -33,8 +33,9 @@ type Loop struct {
 	running *Task
 	offered *Conn // what a handler is being told of; goes down with it or with the task it starts
 	runq    taskQueue
-	tasks   []*Task // all that there are, free ones included
-	started uint64  // tasks ever
+	held    taskQueue // those in Heavy
+	tasks   []*Task   // all that there are, free ones included
+	started uint64    // tasks ever
 	free    []*Task
 	buffers [][]byte
 	pipes   []*Pipe
@@ -114,7 +115,7 @@ func (l *Loop) Stats() Stats {
 	c := &l.counts
 	return Stats{
 		Turns: c.turns.Load(), Events: c.events.Load(), Posts: c.posts.Load(), Panics: c.panics.Load(),
-		Conns: c.conns.Load(), Tasks: c.tasks.Load(),
+		Conns: c.conns.Load(), Sockets: c.sockets.Load(), Tasks: c.tasks.Load(),
 	}
 }
 
@@ -177,6 +178,7 @@ func (l *Loop) turns() {
 		l.wheel.advance(l.now)
 		l.runTasks()
 		l.flush()
+		l.runHeld()
 		l.wait()
 	}
 }
@@ -205,7 +207,7 @@ func (l *Loop) caught(v any) {
 func (l *Loop) wait() {
 	var n int
 	var e syscall.Errno
-	if l.runq.len > 0 || l.posted < len(l.posts) || l.ended() {
+	if l.runq.len > 0 || l.held.len > 0 || l.posted < len(l.posts) || l.ended() {
 		n, e = sysPoll(l.epfd, l.events)
 	} else {
 		n, e = l.block()
@@ -286,6 +288,17 @@ func (l *Loop) runTasks() {
 	for n := l.runq.len; n > 0 && l.runq.len > 0; n-- {
 		l.runq.pop().step()
 	}
+}
+
+// runHeld lets some of the tasks in Heavy go on, when what the others had to say has left.
+func (l *Loop) runHeld() {
+	if l.held.len == 0 {
+		return
+	}
+	for range min(heavyPerTurn, l.held.len) {
+		l.held.pop().step()
+	}
+	l.flush()
 }
 
 // use takes a slot for what epoll shall report on.

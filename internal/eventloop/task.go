@@ -19,6 +19,10 @@ const (
 	callShare  = shareBytes / shareCalls
 )
 
+// heavyPerTurn is how many tasks go on from Heavy in one turn: what they do holds the loop for
+// up to a millisecond each.
+const heavyPerTurn = 2
+
 // A Runner is what a task runs. Run is called once per Loop.Go. It must not lock itself to a
 // thread; runtime.Goexit in it counts as a panic.
 type Runner interface {
@@ -38,6 +42,7 @@ const (
 	taskQueued
 	taskRunning
 	taskParked
+	taskHeld // in Heavy: nobody wakes it
 )
 
 var errGoexit = errors.New("eventloop: runtime.Goexit in a task")
@@ -50,7 +55,7 @@ type Task struct {
 	resume func() (struct{}, bool)
 	stop   func()
 	yield  func(struct{}) bool
-	next   *Task  // in the run queue
+	next   *Task  // in the run queue, or among those in Heavy
 	place  int    // in loop.tasks
 	number uint64 // of the run: tells it from others of the same Task
 	share  int    // what it may still move in this turn
@@ -214,6 +219,17 @@ func (t *Task) Park() error {
 // Yield lets every other task that is ready run first.
 func (t *Task) Yield() {
 	t.enqueue()
+	t.yield(struct{}{})
+}
+
+// Heavy is called before work that holds the loop for long, a tenth of a millisecond or more, and
+// that many tasks may have at once. The task goes on behind all that is ready and has been
+// written in this turn, with one other at the most; the rest have their turns in the order in which
+// they have asked, and sockets, timers and other tasks get theirs between. It cannot be woken
+// before; what has happened to its connections meanwhile their next calls tell.
+func (t *Task) Heavy() {
+	t.state = taskHeld
+	t.loop.held.push(t)
 	t.yield(struct{}{})
 }
 

@@ -39,7 +39,7 @@ func newTester(t *testing.T, loops int) *tester {
 	t.Cleanup(func() {
 		g.Close()
 		for _, l := range g.Loops() {
-			if s := l.Stats(); s.Conns != 0 || s.Tasks != 0 {
+			if s := l.Stats(); s.Conns != 0 || s.Sockets != 0 || s.Tasks != 0 {
 				t.Errorf("loop %d after Close: %+v", l.Index(), s)
 			}
 		}
@@ -128,7 +128,7 @@ func (t *tester) quiet() {
 	for _, l := range t.g.Loops() {
 		t.until(l, "the loop is quiet", func() bool {
 			s := l.Stats()
-			return s.Conns == 0 && s.Tasks == 0 && l.wheel.count == 0
+			return s.Conns == 0 && s.Sockets == 0 && s.Tasks == 0 && l.wheel.count == 0
 		})
 	}
 }

@@ -15,7 +15,7 @@ const all = "*"
 // point down only: control and data planes meet in upstream, and internal/daemon alone knows
 // everybody. A new package comes into the table with a sentence in docs/architecture.md.
 var table = map[string][]string{
-	"cmd/sidecar":               {"config", "internal/daemon", "admin"},
+	"cmd/sidecar":               {"config", "internal/daemon", "internal/inherit", "admin"},
 	"config":                    {},
 	"discovery":                 {},
 	"discovery/consul":          {"discovery"},
@@ -36,7 +36,7 @@ var table = map[string][]string{
 	"balancer":                  {"upstream"},
 	"upstream":                  {"discovery", "healthcheck", "breaker", "limiter", "internal/window"},
 	"proxy/tcp":                 {"upstream", "internal/eventloop", "internal/secure", "proxy/preamble", "metrics"},
-	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "proxy/http/h2", "internal/secure", "proxy/preamble", "accesslog"},
+	"proxy/http":                {"upstream", "internal/eventloop", "metrics", "proxy/http/h1", "proxy/http/h2", "internal/secure", "proxy/preamble", "accesslog", "tracing", "tap"},
 	"proxy/http/h1":             {},
 	"proxy/http/h2":             {"internal/eventloop", "proxy/http/h1"},
 	"proxy/preamble":            {"internal/eventloop"},
@@ -46,12 +46,17 @@ var table = map[string][]string{
 	"admin":                     {"upstream", "metrics", "discovery", "registration"},
 	"internal/eventloop":        {},
 	"internal/window":           {},
+	"internal/inherit":          {},
+	"internal/notify":           {},
+	"tracing":                   {},
+	"tap":                       {"accesslog"},
 	"internal/daemon":           {all},
 	"internal/consultest/build": {"internal/consultest"}, // builds that agent, before the tests
 	"internal/consultest":       {},                      // starts a real agent, for tests
 	"internal/e2e":              {},                      // tests of the real binary
 	"internal/leaktest":         {},                      // for TestMain
 	"internal/rules":            {},
+	"packaging/generate":        {}, // makes man pages and completions for a package
 	"bench":                     {all},
 	"bench/sim":                 {all}, // in virtual time
 }
@@ -87,7 +92,7 @@ var restrictions = []restriction{
 }
 
 // dataPath are the packages that every byte passes.
-var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "limiter", "internal/window", "metrics", "accesslog"}
+var dataPath = []string{"proxy/http", "proxy/http/h1", "proxy/tcp", "internal/eventloop", "upstream", "balancer", "breaker", "limiter", "internal/window", "metrics", "accesslog", "tracing", "tap"}
 
 // tooDear are libraries that the data path goes without. The names of statuses and methods
 // in net/http, and its form of a date, cost nothing and may be used.
@@ -100,8 +105,9 @@ var tooDear = map[string]string{
 	"github.com/spf13/cast":  "values are converted when the configuration is loaded",
 }
 
-// dearAllowed are exceptions: metrics answers scrapes, which is HTTP and off the data path.
-var dearAllowed = map[string][]string{"metrics": {"net/http"}}
+// dearAllowed are exceptions: metrics answers scrapes and tracing sends spans, which is HTTP and off
+// the data path.
+var dearAllowed = map[string][]string{"metrics": {"net/http"}, "tracing": {"net/http"}}
 
 func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) { check(t, importProblems(read(t))) }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -195,4 +196,80 @@ func heap() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// BenchmarkStorm has many clients begin a handshake at once, and measures for how long all that is
+// there already then waits for its turn, in CPU time of the loop's thread: the longest of each storm, of
+// which the median is reported. One operation is a storm.
+func BenchmarkStorm(b *testing.B) {
+	const clients = 128
+	for _, w := range []wish{{names: []string{"a.example"}}, {names: []string{"a.example"}, rsa: true}} {
+		name := "ecdsa"
+		if w.rsa {
+			name = "rsa"
+		}
+		b.Run(name, func(b *testing.B) {
+			tt := newTester(b)
+			certFile, keyFile := files(b, b.TempDir(), "a", tt.ca.issue(w))
+			term, err := NewTermination(TerminationOptions{CertFiles: []string{certFile}, KeyFiles: []string{keyFile}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			address := tt.serve(term.Config(), func(*eventloop.Task, *Conn, error) {})
+			hello := helloOf(b, tt.client())
+			stop, longest := false, time.Duration(0)
+			ticks := tt.start(func(task *eventloop.Task) {
+				for before := threadTime(); !stop; {
+					task.Yield()
+					now := threadTime()
+					longest, before = max(longest, now-before), now
+				}
+			})
+			var waits []time.Duration
+			for b.Loop() {
+				var storm []net.Conn
+				for range clients {
+					storm = append(storm, tt.raw(address))
+				}
+				tt.on(func() { longest = 0 })
+				tt.release(newBarrier(0), func() { // all of it is there when the loop looks
+					for _, c := range storm {
+						c.Write(hello)
+					}
+				})
+				for _, c := range storm {
+					c.Read(make([]byte, 1))
+					c.Close()
+				}
+				tt.on(func() {}) // the last turn is measured in the next one
+				tt.on(func() { waits = append(waits, longest) })
+			}
+			tt.on(func() { stop = true })
+			<-ticks
+			slices.Sort(waits)
+			b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "wait-ms")
+		})
+	}
+}
+
+// threadTime is the CPU time of the thread that it is called on.
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// helloOf is the ClientHello of a client.
+func helloOf(b *testing.B, cfg *tls.Config) []byte {
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() { tls.Client(near, cfg).Handshake(); near.Close() }()
+	hello := make([]byte, eventloop.BufferSize)
+	n, err := far.Read(hello)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return hello[:n]
 }

@@ -44,10 +44,12 @@ type Conn struct {
 	out          queue
 	writeErr     error // of the socket; reading may go on
 	frames       framing
+	told         int           // what TryFlush has said was left; 0: nobody waits for that to become less
 	partFor      time.Duration // partingTime
 	stage        stage
 	isClient     bool
 	held         bool // Upper has been told that it cannot be written to
+	cleared      bool // the handshake may do what takes long: see clear
 	queued       bool // Flush will be called
 	ended        bool // the socket's end has been read
 	shut         bool // the socket's end is to be sent behind all else
@@ -135,6 +137,16 @@ func (c *Conn) ending() error {
 	return nil
 }
 
+// clear waits for the loop to have room for what takes long in a handshake: for a server that is
+// all from the ClientHello to its signature, for a client the check of what the server has shown.
+// A storm of handshakes then holds up the other connections by one or two of them at a time.
+func (c *Conn) clear() {
+	if c.task != nil && !c.cleared {
+		c.cleared = true
+		c.task.Heavy()
+	}
+}
+
 // begin is the end of the handshake. There may be plaintext already, behind its last message.
 func (c *Conn) begin() {
 	c.under.SetReadTimeout(0)
@@ -191,16 +203,18 @@ func (c *Conn) settle() {
 			c.shut = false
 			_ = c.under.CloseWrite() // if it is gone, reading tells
 		}
-		if c.held && c.out.size <= outLow {
+		enough := c.held && c.out.size <= outLow
+		if enough {
 			c.held = false
+		}
+		if enough || c.out.size < c.told {
+			c.told = 0
 			c.upper.Signal(eventloop.Writable)
 		}
 	case parting:
-		switch {
-		case c.writeErr != nil:
-			c.stage = closed
-			c.under.Reset()
-		case c.out.size == 0:
+		if c.out.size == 0 {
+			// If that is because nothing can be sent any more, the peer misses a close_notify. A reset
+			// would also take from it what the kernel has.
 			c.stage = closed
 			c.under.Close()
 		}
@@ -215,6 +229,9 @@ var _ net.Conn = (*wire)(nil)
 
 func (w *wire) Read(b []byte) (int, error) {
 	for {
+		if w.task != nil && w.isClient && w.under.Has(eventloop.Readable) {
+			(*Conn)(w).clear()
+		}
 		n, err := w.under.TryRead(b)
 		w.frames.pass(b[:n])
 		if !is(err, eventloop.ErrWouldBlock) {
@@ -236,6 +253,9 @@ func (c *Conn) await() error {
 	c.send()
 	if c.writeErr != nil {
 		return c.writeErr
+	}
+	if !c.isClient {
+		c.cleared = false // a client that is asked for another ClientHello has us begin again
 	}
 	what := eventloop.Readable
 	if c.out.size > 0 {

@@ -3,6 +3,8 @@ package secure
 import (
 	"crypto/tls"
 	"errors"
+	"io"
+	"net"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -37,6 +39,28 @@ func (s *shaker) Run(t *eventloop.Task) {
 			return
 		}
 	}
+}
+
+// clearServer is clear in the midst of crypto/tls, which has read the ClientHello. A client that has
+// gone while it waited, or whose time has run out, is not worth a signature: in a storm they are
+// many.
+func clearServer(hello *tls.ClientHelloInfo) error {
+	w, ok := hello.Conn.(*wire)
+	if !ok {
+		return nil // not on a loop
+	}
+	c := (*Conn)(w)
+	c.clear()
+	if c.stage != shaking {
+		return net.ErrClosed
+	}
+	if c.under.Has(eventloop.HalfClosed | eventloop.Broken) {
+		return io.EOF
+	}
+	if _, err := c.under.TryRead(nil); err != nil && !is(err, eventloop.ErrWouldBlock) {
+		return err
+	}
+	return nil
 }
 
 // A farewell lets the peer read why its handshake was refused before the connection is closed:

@@ -17,6 +17,7 @@ type layer Conn
 
 var (
 	_ eventloop.Layer   = (*layer)(nil)
+	_ eventloop.Holder  = (*layer)(nil)
 	_ eventloop.Watcher = (*layer)(nil)
 	_ eventloop.Flusher = (*layer)(nil)
 )
@@ -105,6 +106,22 @@ func (y *layer) CloseWrite() error {
 	y.shut = true
 	(*Conn)(y).flushLater()
 	return nil
+}
+
+// TryFlush tells how much ciphertext waits for the socket.
+func (y *layer) TryFlush() (left int, err error) {
+	c := (*Conn)(y)
+	switch c.stage {
+	case shaking:
+		return 0, nil // nothing of Upper's is in the queue
+	case refused:
+		return 0, c.why
+	}
+	c.told = 0
+	c.send()
+	c.settle()
+	c.told = c.out.size
+	return c.told, c.writeErr
 }
 
 // Established tells how the handshake stands.

@@ -17,30 +17,27 @@ type OriginationOptions struct {
 	// CertFile and KeyFile are what is shown to endpoints that ask for a certificate; "": none.
 	CertFile, KeyFile string
 	// ServerName is the name that endpoints must prove to have, and are asked for (SNI). It may be an IP
-	// address. Where it is empty each user of Config sets that of its endpoint, in a clone.
+	// address. Where it is empty each user of Configs sets that of its endpoint, in a clone.
 	ServerName string
 	// MinVersion is the lowest version, 0: TLS 1.2.
 	MinVersion uint16
-	// Protocols are asked for by ALPN, the preferred one first.
-	Protocols []string
+	// Protocols are what is asked for by ALPN, the preferred one first: a list for each of Configs. None at
+	// all is one config without ALPN.
+	Protocols [][]string
 	// DangerouslySkipVerification takes every endpoint for the one that is meant: whoever can
 	// get between can read and change everything.
 	DangerouslySkipVerification bool
-	// OnReload is that of TerminationOptions.
+	// OnReload and OnExpiry are those of TerminationOptions.
 	OnReload func(error)
+	OnExpiry func(Certificate)
 }
 
 // An Origination is the TLS to a service's endpoints, with files that are read again when they
-// change. Config and Certificates may be called from any goroutine.
+// change. Configs and Status may be called from any goroutine.
 type Origination struct {
 	o       OriginationOptions
-	current atomic.Pointer[origination]
+	current atomic.Pointer[[]*tls.Config]
 	watch   watch
-}
-
-type origination struct {
-	config *tls.Config
-	list   []Certificate
 }
 
 // NewOrigination reads the files. Run keeps to them.
@@ -50,7 +47,7 @@ func NewOrigination(o OriginationOptions) (*Origination, error) {
 		return nil, errors.New("secure: a certificate needs its key, and a key its certificate")
 	}
 	n := &Origination{o: o}
-	n.watch = watch{load: n.load, told: o.OnReload}
+	n.watch = watch{load: n.load, told: o.OnReload, dueTold: o.OnExpiry}
 	for _, path := range []string{o.CAFile, o.CertFile, o.KeyFile} {
 		if path != "" {
 			n.watch.paths = append(n.watch.paths, path)
@@ -62,42 +59,46 @@ func NewOrigination(o OriginationOptions) (*Origination, error) {
 	return n, nil
 }
 
-// Config is for the next Client. It is another one when files have changed: sessions that the
-// old ones led to are not resumed.
-func (o *Origination) Config() *tls.Config { return o.current.Load().config }
+// Configs are for the next Client, one for each list of protocols, in their order. They are others
+// when files have changed: sessions that the old ones led to are not resumed. Sessions are theirs in
+// common. The slice must not be changed.
+func (o *Origination) Configs() []*tls.Config { return *o.current.Load() }
 
 // Run reads the files again when they change, until ctx ends.
 func (o *Origination) Run(ctx context.Context) { o.watch.run(ctx) }
 
-// Certificates is the one that is shown to endpoints, if there is one. The slice must not be
-// changed.
-func (o *Origination) Certificates() []Certificate { return o.current.Load().list }
+// Status tells of the certificate that is shown to endpoints, if there is one.
+func (o *Origination) Status() Status { return o.watch.status() }
 
-func (o *Origination) load() error {
-	n := &origination{config: &tls.Config{
+func (o *Origination) load() (list []Certificate, err error) {
+	config := &tls.Config{
 		ServerName:         o.o.ServerName,
 		MinVersion:         atLeast12(o.o.MinVersion),
-		NextProtos:         o.o.Protocols,
 		InsecureSkipVerify: o.o.DangerouslySkipVerification,
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsKept),
-	}}
+	}
 	if o.o.CAFile != "" {
-		pool, err := readAuthorities(o.o.CAFile)
-		if err != nil {
-			return err
+		if config.RootCAs, err = readAuthorities(o.o.CAFile); err != nil {
+			return nil, err
 		}
-		n.config.RootCAs = pool
 	}
 	if o.o.CertFile != "" {
 		pair, described, err := readPair(o.o.CertFile, o.o.KeyFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		n.list = []Certificate{described}
+		list = []Certificate{described}
 		// It is shown even if the endpoint's list of authorities lacks its issuer: then the
 		// endpoint says what is wrong with it, and not that there is none.
-		n.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
 	}
-	o.current.Store(n)
-	return nil
+	configs := []*tls.Config{config}
+	for i, protocols := range o.o.Protocols {
+		if i > 0 {
+			configs = append(configs, config.Clone())
+		}
+		configs[i].NextProtos = protocols
+	}
+	o.current.Store(&configs)
+	return list, nil
 }

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // ClientAuth says what a listener wants of clients' certificates.
@@ -49,18 +48,13 @@ type TerminationOptions struct {
 	// OnReload is told by Run: nil, new files are in use; an error, they cannot be used and those
 	// before them stay, which is said once. May be nil.
 	OnReload func(error)
-}
-
-// A Certificate is one that is in use, for status and metrics.
-type Certificate struct {
-	File  string
-	Names []string
-	// NotAfter is when the first certificate of the chain expires.
-	NotAfter time.Time
+	// OnExpiry is told by Run of each certificate that is Due within WarnBefore: at once, and then
+	// once a day until a renewed one is in use. May be nil.
+	OnExpiry func(Certificate)
 }
 
 // A Termination is the TLS of a listener, with certificates that are read again when their files
-// change. Config and Certificates may be called from any goroutine.
+// change. Config and Status may be called from any goroutine.
 type Termination struct {
 	o       TerminationOptions
 	config  *tls.Config
@@ -74,7 +68,6 @@ type termination struct {
 	pairs  []*tls.Certificate
 	byName map[string][]*tls.Certificate // in order of preference; wildcards as *.example.com
 	first  []*tls.Certificate
-	list   []Certificate
 }
 
 // NewTermination reads the files. Run keeps to them.
@@ -86,7 +79,7 @@ func NewTermination(o TerminationOptions) (*Termination, error) {
 		return nil, errors.New("secure: clients' certificates cannot be judged without the file of an authority")
 	}
 	t := &Termination{o: o}
-	t.watch = watch{paths: slices.Concat(o.CertFiles, o.KeyFiles), load: t.load, told: o.OnReload}
+	t.watch = watch{paths: slices.Concat(o.CertFiles, o.KeyFiles), load: t.load, told: o.OnReload, dueTold: o.OnExpiry}
 	if o.ClientAuth != Off {
 		t.watch.paths = append(t.watch.paths, o.ClientCAFile)
 	}
@@ -96,8 +89,13 @@ func NewTermination(o TerminationOptions) (*Termination, error) {
 	// The keys of session tickets are this one's, for all loops and all times; crypto/tls changes
 	// them daily.
 	t.config = &tls.Config{
-		MinVersion:         atLeast12(o.MinVersion),
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.current.Load().config, nil },
+		MinVersion: atLeast12(o.MinVersion),
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if err := clearServer(hello); err != nil {
+				return nil, err
+			}
+			return t.current.Load().config, nil
+		},
 	}
 	return t, nil
 }
@@ -108,18 +106,19 @@ func (t *Termination) Config() *tls.Config { return t.config }
 // Run reads the files again when they change, until ctx ends.
 func (t *Termination) Run(ctx context.Context) { t.watch.run(ctx) }
 
-// Certificates are those in use. The slice must not be changed.
-func (t *Termination) Certificates() []Certificate { return t.current.Load().list }
+// Status tells of the certificates that are shown to clients.
+func (t *Termination) Status() Status { return t.watch.status() }
 
-func (t *Termination) load() error {
+func (t *Termination) load() ([]Certificate, error) {
 	n := &termination{byName: map[string][]*tls.Certificate{}}
+	var list []Certificate
 	for i, file := range t.o.CertFiles {
 		pair, described, err := readPair(file, t.o.KeyFiles[i])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		n.pairs = append(n.pairs, pair)
-		n.list = append(n.list, described)
+		list = append(list, described)
 	}
 	first := n.pairs[0]
 	slices.SortStableFunc(n.pairs, func(a, b *tls.Certificate) int {
@@ -144,7 +143,7 @@ func (t *Termination) load() error {
 	if t.o.ClientAuth != Off {
 		pool, err := readAuthorities(t.o.ClientCAFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		n.config.ClientCAs = pool
 		n.config.ClientAuth = tls.VerifyClientCertIfGiven
@@ -153,11 +152,14 @@ func (t *Termination) load() error {
 		}
 	}
 	t.current.Store(n)
-	return nil
+	return list, nil
 }
 
 // choose returns the certificate for a client.
 func (n *termination) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if err := clearServer(hello); err != nil { // behind a second ClientHello, else it returns at once
+		return nil, err
+	}
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	candidates := n.byName[name]
 	if _, domain, ok := strings.Cut(name, "."); ok && len(candidates) == 0 {
@@ -187,24 +189,6 @@ func preference(key crypto.PrivateKey) int {
 		return 2
 	}
 	return 1
-}
-
-func readPair(certFile, keyFile string) (*tls.Certificate, Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, Certificate{}, fmt.Errorf("secure: certificate %s with key %s: %w", certFile, keyFile, err)
-	}
-	described := Certificate{File: certFile, Names: namesOf(pair.Leaf), NotAfter: pair.Leaf.NotAfter}
-	for _, der := range pair.Certificate[1:] {
-		issuer, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, Certificate{}, fmt.Errorf("secure: certificate %s: one of its issuers: %w", certFile, err)
-		}
-		if issuer.NotAfter.Before(described.NotAfter) {
-			described.NotAfter = issuer.NotAfter
-		}
-	}
-	return &pair, described, nil
 }
 
 func readAuthorities(file string) (*x509.CertPool, error) {

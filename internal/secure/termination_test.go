@@ -103,7 +103,7 @@ func TestTheCertificateIsChosenByNameAndKey(t *testing.T) {
 			t.Errorf("%q with suites %x: %s, want %s", c.name, c.suites, got, c.want)
 		}
 	}
-	list := term.Certificates()
+	list := term.Status().Certificates
 	if len(list) != 4 || list[3].File != o.CertFiles[3] || list[3].Names[0] != "exact.b.example" ||
 		time.Until(list[3].NotAfter) < 90*time.Minute || time.Until(list[2].NotAfter) > time.Hour {
 		t.Errorf("%+v", list)
@@ -277,16 +277,16 @@ func TestSessionsAreResumed(t *testing.T) {
 	mine, mineKey := files(t, dir, "mine", tt.ca.issue(wish{names: []string{"c.example"}}))
 	caFile := tt.ca.file(dir)
 	term, err := NewTermination(TerminationOptions{
-		CertFiles: []string{certFile}, KeyFiles: []string{keyFile}, ClientCAFile: caFile, ClientAuth: Required, Protocols: []string{"h2"},
+		CertFiles: []string{certFile}, KeyFiles: []string{keyFile}, ClientCAFile: caFile, ClientAuth: Required, Protocols: []string{"h2", "http/1.1"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	orig, err := NewOrigination(OriginationOptions{CAFile: caFile, CertFile: mine, KeyFile: mineKey, ServerName: "a.example", Protocols: []string{"h2"}})
+	orig, err := NewOrigination(OriginationOptions{CAFile: caFile, CertFile: mine, KeyFile: mineKey, ServerName: "a.example", Protocols: [][]string{{"http/1.1"}, {"h2"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list := orig.Certificates(); len(list) != 1 || !slices.Equal(list[0].Names, []string{"c.example"}) {
+	if list := orig.Status().Certificates; len(list) != 1 || !slices.Equal(list[0].Names, []string{"c.example"}) {
 		t.Errorf("%+v", list)
 	}
 	serve := func() string {
@@ -296,10 +296,10 @@ func TestSessionsAreResumed(t *testing.T) {
 			}
 		})
 	}
-	ask := func(address string) (state tls.ConnectionState, err error) {
+	ask := func(address string, list int) (state tls.ConnectionState, err error) {
 		tt.run(func(task *eventloop.Task) {
 			var c *Conn
-			c, err = tt.dial(task, address, orig.Config())
+			c, err = tt.dial(task, address, orig.Configs()[list])
 			defer c.Upper().Close()
 			if err == nil {
 				c.Upper().Write([]byte("x"))
@@ -312,27 +312,29 @@ func TestSessionsAreResumed(t *testing.T) {
 	one, two := serve(), serve()
 	for i, c := range []struct {
 		address string
+		list    int
 		resumed bool
-	}{{one, false}, {one, true}, {two, false}, {one, true}, {two, true}} {
-		if state, err := ask(c.address); err != nil || state.DidResume != c.resumed || state.NegotiatedProtocol != "h2" {
+	}{{one, 1, false}, {one, 1, true}, {two, 1, false}, {one, 1, true}, {two, 1, true}, {one, 0, true}, {two, 0, true}, {one, 1, true}} {
+		state, err := ask(c.address, c.list)
+		if err != nil || state.DidResume != c.resumed || state.NegotiatedProtocol != [...]string{"http/1.1", "h2"}[c.list] {
 			t.Errorf("connection %d: %v, resumed: %v", i, err, state.DidResume)
 		}
 	}
 	// Another certificate of the listener changes nothing for sessions, another authority for clients does.
 	files(t, dir, "a", tt.ca.issue(wish{names: []string{"a.example"}}))
 	term.watch.check()
-	if state, err := ask(one); err != nil || !state.DidResume {
+	if state, err := ask(one, 1); err != nil || !state.DidResume {
 		t.Errorf("behind a renewal: %v, %v", err, state.DidResume)
 	}
 	theirs := newAuthority(t, "ours")
 	theirs.file(dir)
 	term.watch.check()
-	if _, err := ask(one); err == nil {
+	if _, err := ask(one, 1); err == nil {
 		t.Error("a session of a client whom nobody trusts any more was resumed")
 	}
 	// The client does not trust the listener any more either.
 	orig.watch.check()
-	if _, err := ask(one); err == nil {
+	if _, err := ask(one, 1); err == nil {
 		t.Error("a session with an endpoint that nobody trusts any more was resumed")
 	} else {
 		wantReason(t, err, UnknownCA, false, "the endpoint's certificate")
@@ -346,13 +348,13 @@ func TestDangerouslySkippingVerification(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, state, err := shake(server, orig.Config()); err != nil || state.Version != tls.VersionTLS13 {
+	if _, state, err := shake(server, orig.Configs()[0]); err != nil || state.Version != tls.VersionTLS13 {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := shake(at(tls.VersionTLS12, server), orig.Config()); err == nil {
+	if _, _, err := shake(at(tls.VersionTLS12, server), orig.Configs()[0]); err == nil {
 		t.Error("an old version is taken")
 	}
-	if orig, err = NewOrigination(OriginationOptions{DangerouslySkipVerification: true}); err != nil || orig.Config().MinVersion != tls.VersionTLS12 {
+	if orig, err = NewOrigination(OriginationOptions{DangerouslySkipVerification: true}); err != nil || orig.Configs()[0].MinVersion != tls.VersionTLS12 {
 		t.Errorf("%v, or versions below 1.2", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,18 +19,24 @@ const (
 	// settled is the age from which a change that comes after a look cannot bear the same time:
 	// file systems' clocks go in steps, the coarsest of two seconds.
 	settled = 2 * time.Second
+	// remindEvery is how often it is told that a certificate is about to expire.
+	remindEvery = 24 * time.Hour
 )
 
-// A watch has files loaded again when they change. It belongs to one goroutine.
+// A watch has files loaded again when they change. It belongs to one goroutine, but for status.
 type watch struct {
-	paths []string
-	load  func() error // puts what is in the files into use, or changes nothing
-	told  func(error)  // may be nil
+	paths   []string
+	load    func() ([]Certificate, error) // puts what is in the files into use, or changes nothing
+	told    func(error)                   // may be nil
+	dueTold func(Certificate)             // may be nil
 
-	states  []fileState
-	sum     []byte // of the contents that are in use
-	failing string // what is wrong with those that are there now, if they are not in use
-	said    bool   // … and it has been told
+	states   []fileState
+	sum      []byte               // of the contents that are in use
+	failing  string               // what is wrong with those that are there now, if they are not in use
+	now      Status               // Problem is failing as soon as that has been told
+	reminded map[string]time.Time // when, by file
+
+	shown atomic.Pointer[Status] // a copy of now
 }
 
 type fileState struct {
@@ -42,13 +49,25 @@ type fileState struct {
 func (w *watch) begin() error {
 	w.states, _ = w.look()
 	w.sum = w.digest()
-	return w.load()
+	var err error
+	w.now.Certificates, err = w.load()
+	w.show()
+	return err
 }
+
+func (w *watch) show() {
+	copied := w.now
+	w.shown.Store(&copied)
+}
+
+// status may be called from any goroutine.
+func (w *watch) status() Status { return *w.shown.Load() }
 
 func (w *watch) run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
+		w.remind(time.Now())
 		select {
 		case <-ctx.Done():
 			return
@@ -68,29 +87,50 @@ func (w *watch) check() {
 	w.states = states
 	sum := w.digest()
 	if bytes.Equal(sum, w.sum) {
-		if w.said {
+		w.failing = ""
+		if w.now.Problem != "" {
 			w.tell(nil) // the old ones are back
 		}
-		w.failing, w.said = "", false
 		return
 	}
-	err := w.load()
+	list, err := w.load()
 	switch {
 	case err == nil:
-		w.sum = sum
-		w.failing, w.said = "", false
+		w.sum, w.failing = sum, ""
+		w.now.Certificates = list
+		w.now.Reloads++
 		w.tell(nil)
 	case err.Error() != w.failing:
-		w.failing, w.said = err.Error(), false
-	case !w.said:
-		w.said = true
+		w.failing = err.Error()
+	case w.failing != w.now.Problem:
+		w.now.Failures++
 		w.tell(err)
 	}
 }
 
 func (w *watch) tell(err error) {
+	w.now.Problem = w.failing
+	w.show()
 	if w.told != nil {
 		w.told(err)
+	}
+}
+
+// remind tells of certificates that are about to expire, or have.
+func (w *watch) remind(now time.Time) {
+	for _, c := range w.now.Certificates {
+		switch last, known := w.reminded[c.File]; {
+		case !c.Due(now, WarnBefore):
+			delete(w.reminded, c.File)
+		case !known || now.Sub(last) >= remindEvery:
+			if w.reminded == nil {
+				w.reminded = map[string]time.Time{}
+			}
+			w.reminded[c.File] = now
+			if w.dueTold != nil {
+				w.dueTold(c)
+			}
+		}
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 func TestBackoffIsDrawnFromItsWholeRange(t *testing.T) {
-	p := &Proxy{Options: Options{Retry: Retry{Backoff: 100, BackoffMax: 700}}}
-	x := &exchange{shard: &shard{proxy: p}}
+	p := &settings{Settings: Settings{Retry: Retry{Backoff: 100, BackoffMax: 700}}}
+	x := &exchange{shard: &shard{set: p}}
 	for attempts, most := range map[int]time.Duration{0: 100, 1: 100, 2: 200, 3: 400, 4: 700, 5: 700, 100: 700} {
 		x.attempts = attempts
 		var low, high bool

@@ -1,9 +1,6 @@
 package http
 
 import (
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"sidecar/internal/eventloop"
 	"sidecar/internal/secure"
 	"sidecar/proxy/http/h2"
@@ -23,6 +20,7 @@ type client struct {
 	stream     bool               // it is a stream of HTTP/2
 	met        bool               // what comes before its first request has been asked for
 	known      bool               // … or is known to speak HTTP/1.1
+	leaving    bool               // nothing more is served; it only gets what it was sent
 }
 
 // await leaves the connection idle until there is something to read.
@@ -40,7 +38,7 @@ func (c *client) start() {
 // Ready is called by the loop when an idle connection is not idle any more.
 func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 	if why != eventloop.CauseReadable {
-		c.close()
+		c.dismiss()
 		return
 	}
 	c.start()
@@ -49,30 +47,50 @@ func (c *client) Ready(_ *eventloop.Conn, why eventloop.Cause) {
 // Run serves requests until nothing more is there to be read.
 func (c *client) Run(t *eventloop.Task) {
 	defer c.leave()
+	if c.leaving {
+		c.empty()
+		return
+	}
 	if !c.stream && !c.met {
 		c.met = true
-		if !c.introduced(t) || c.shard.proxy.TLS != nil && !c.secure(t) {
+		if !c.introduced(t) || c.shard.set.TLS != nil && !c.secure(t) {
 			return
 		}
 	}
 	if first, yes := c.serve(t); yes {
 		c.multiplex(t, first)
 	}
+	if c.busy && !c.stream {
+		c.empty()
+	}
+}
+
+// empty waits until all that the client was sent has left, which TLS may hold: unlike the kernel, the
+// layer does not go on when it is closed. Whoever reads nothing for ClientIdle has lost the rest.
+func (c *client) empty() { _ = c.conn.Flush(c.shard.set.ClientIdle) }
+
+// dismiss ends an idle connection, as soon as the client has all that it was sent.
+func (c *client) dismiss() {
+	if left, err := c.conn.TryFlush(); left == 0 || err != nil {
+		c.close()
+		return
+	}
+	c.conn.Busy()
+	c.leaving = true
+	c.start()
 }
 
 // introduced takes the PROXY header of those who send one. It is false if that is no header.
 func (c *client) introduced(t *eventloop.Task) bool {
 	s := c.shard
-	if !s.proxy.AcceptFrom.Has(c.conn) {
+	if !s.set.AcceptFrom.Has(c.conn) {
 		return true
 	}
-	err := preamble.Receive(t, c.conn, s.proxy.HeadTimeout)
+	err := preamble.Receive(t, c.conn, s.set.HeadTimeout)
 	if err == nil {
 		return true
 	}
-	if ce := s.proxy.Log.Check(zapcore.InfoLevel, "no PROXY header from one who has to send it"); ce != nil {
-		ce.Write(zap.String("service", s.proxy.Name), zap.Stringer("client", c.conn.RemoteAddrPort()), zap.Error(err))
-	}
+	s.refused(complaintPreamble, "no PROXY header from one who has to send it", c.conn, err)
 	return false
 }
 
@@ -80,13 +98,11 @@ func (c *client) introduced(t *eventloop.Task) bool {
 // that was to be done is done: a client that has agreed on HTTP/2 has been served to its end.
 func (c *client) secure(t *eventloop.Task) bool {
 	s := c.shard
-	conn := secure.Server(c.conn, s.proxy.TLS)
+	conn := secure.Server(c.conn, s.set.TLS)
 	c.conn = conn.Upper()
-	if err := conn.Handshake(t, s.proxy.HeadTimeout); err != nil {
+	if err := conn.Handshake(t, s.set.HeadTimeout); err != nil {
 		s.accepts.Refused.Add(1)
-		if ce := s.proxy.Log.Check(zapcore.InfoLevel, "TLS handshake failed"); ce != nil {
-			ce.Write(zap.String("service", s.proxy.Name), zap.Stringer("client", c.conn.RemoteAddrPort()), zap.Error(err))
-		}
+		s.refused(complaintHandshake, "TLS handshake failed", c.conn, err)
 		return false
 	}
 	if conn.Protocol() == "h2" {
@@ -130,7 +146,7 @@ func (x *exchange) prefaced() bool {
 			x.client.known = !yes
 			return yes
 		}
-		x.conn.SetReadTimeout(x.shard.proxy.HeadTimeout)
+		x.conn.SetReadTimeout(x.shard.set.HeadTimeout)
 		n, err := x.conn.Read(x.in[x.w:])
 		if err != nil {
 			return false // serve finds it again, and what to say
@@ -142,11 +158,15 @@ func (x *exchange) prefaced() bool {
 // multiplex serves a connection of HTTP/2 to its end.
 func (c *client) multiplex(t *eventloop.Task, first []byte) {
 	c.conn.SetReadTimeout(0)
-	c.h2 = h2.NewServer(c.conn, &c.shard.proxy.HTTP2, c.shard.acceptStream)
-	if c.shard.draining {
+	s := c.shard
+	c.h2 = h2.NewServer(c.conn, s.http2(&s.requests.Clients, s.set.ClientIdle), s.acceptStream)
+	if s.draining {
 		c.h2.Drain()
 	}
 	_ = c.h2.Serve(t, first) // how it has ended is in the counters
+	if kind, yes := c.h2.Abuse(); yes {
+		s.abused(c.conn, kind)
+	}
 }
 
 // leave closes the connection unless it is idle again.
@@ -161,7 +181,7 @@ func (c *client) idle() bool {
 	if c.shard.draining {
 		return false
 	}
-	c.conn.SetReadTimeout(c.shard.proxy.ClientIdle)
+	c.conn.SetReadTimeout(c.shard.set.ClientIdle)
 	return c.conn.Idle(c)
 }
 

@@ -76,15 +76,15 @@ func (x *exchange) setExpiry(t *try, now time.Duration) {
 // patience is how long an endpoint has from the request's end to the response's head: all
 // tries together RequestTimeout, this one PerTry.
 func (x *exchange) patience(now time.Duration) time.Duration {
-	p := x.shard.proxy
+	set := x.shard.set
 	if x.asked == 0 {
 		x.asked = now
 	}
-	d := p.RequestTimeout
+	d := set.RequestTimeout
 	if d > 0 {
 		d = max(d-(now-x.asked), 1) // 0 would be no bound at all
 	}
-	if try := p.Retry.PerTry; try > 0 && (d == 0 || try < d) {
+	if try := set.Retry.PerTry; try > 0 && (d == 0 || try < d) {
 		d = try
 	}
 	return x.within(d)
@@ -99,7 +99,7 @@ func (x *exchange) outlasts(wait time.Duration) bool {
 	if x.deadline > 0 && at >= x.deadline {
 		return true
 	}
-	limit := x.shard.proxy.RequestTimeout
+	limit := x.shard.set.RequestTimeout
 	return limit > 0 && x.asked > 0 && at-x.asked >= limit
 }
 

@@ -94,7 +94,7 @@ func parseDigits(text []byte) (n int64, ok bool) {
 // try is told what is left of the time.
 func (x *exchange) takeDeadline() {
 	x.deadline = 0
-	name := x.shard.proxy.TimeoutHeader
+	name := x.shard.set.TimeoutHeader
 	if x.grpc {
 		name = grpcTimeout // which every server of gRPC knows
 	}

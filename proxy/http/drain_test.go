@@ -85,11 +85,11 @@ func TestPanicInATaskTakesNothingElseAlong(t *testing.T) {
 	c.say(get)
 	servers[0].hear(get)
 	// The task finds its world in pieces when it goes on.
-	r.on(func() { r.shard.proxy.Options.Service = nil })
+	r.change(func(o *Options) { o.Service = nil })
 	servers[0].say("HTTP/1.1 200")
 	servers[0].close()
 	c.gone()
-	r.on(func() { r.shard.proxy.Options.Service = r.service })
+	r.change(func(o *Options) { o.Service = r.service })
 	if n := r.metric("sidecar_http_errors_total", "internal"); n != 1 {
 		t.Errorf("%v internal errors", n)
 	}

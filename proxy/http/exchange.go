@@ -53,12 +53,14 @@ type exchange struct {
 	bounded eventloop.Events // what there are deadlines for on conn
 
 	attempts int
-	fresh    bool // do not take connections from the pool any more
-	probed   bool // the client has been asked whether it is still there
-	hedged   bool // a second copy has been thought of because the first took longer than most
-	rescued  bool // … because its endpoint was silent
-	begun    bool // bytes of a final response have gone to the client
-	last     bool // the client's connection is closed behind this exchange
+	fresh    bool          // do not take connections from the pool any more
+	probed   bool          // the client has been asked whether it is still there
+	hedged   bool          // a second copy has been thought of because the first took longer than most
+	rescued  bool          // … because its endpoint was silent
+	looks    int           // for a trunk that such a copy could be sent on
+	secondAt time.Duration // … loop time of the next one, 0: there is no need
+	begun    bool          // bytes of a final response have gone to the client
+	last     bool          // the client's connection is closed behind this exchange
 	status   int
 	sent     int64         // to the client
 	record   *record       // for the access log; nil without one
@@ -188,6 +190,7 @@ func (x *exchange) reset() {
 	x.complete, x.fresh, x.begun, x.last, x.heard, x.probed = false, false, false, false, false, false
 	x.hedged, x.rescued, x.grpc, x.pending = false, false, false, false
 	x.attempts, x.status, x.uw, x.asked, x.deadline = 0, 0, 0, 0, 0
+	x.looks, x.secondAt = 0, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
 	x.out.reset()
@@ -201,9 +204,9 @@ func (x *exchange) readHead() *failure {
 		x.w = copy(x.in, x.in[x.r:x.w])
 		x.r = 0
 	}
-	p := x.shard.proxy
+	set := x.shard.set
 	for bounded := false; ; {
-		n, err := x.req.Parse(x.in[:x.w], &p.Limits)
+		n, err := x.req.Parse(x.in[:x.w], &set.Limits)
 		if err != nil {
 			return clientFailure(err)
 		}
@@ -216,7 +219,7 @@ func (x *exchange) readHead() *failure {
 			return nil
 		}
 		if !bounded {
-			x.conn.SetReadTimeout(p.HeadTimeout)
+			x.conn.SetReadTimeout(set.HeadTimeout)
 			bounded = true
 		}
 		x.in = x.grow(x.in, x.w)
@@ -243,7 +246,7 @@ func (x *exchange) grow(b []byte, used int) []byte {
 // forward sends the request on and the response back, and tries again where that is right.
 func (x *exchange) forward() {
 	x.out.start(x.conn, nil, nil, x.req.Body, x.in, x.first, x.w, false)
-	x.out.limit = x.shard.proxy.MaxBody
+	x.out.limit = x.shard.set.MaxBody
 	x.grpc = isGRPC(&x.req)
 	if (x.idempotent() || x.multiplexed()) && x.req.Body.Kind != h1.NoBody {
 		x.out.keep = x.first + keepBody
@@ -252,10 +255,10 @@ func (x *exchange) forward() {
 		x.fail(f)
 		return
 	}
-	p := x.shard.proxy
-	p.Service.Budget().DepositAt(x.shard.now())
-	if p.hedges != nil {
-		p.hedges.DepositAt(x.shard.now())
+	set := x.shard.set
+	set.Service.Budget().DepositAt(x.shard.now())
+	if set.hedges != nil {
+		set.hedges.DepositAt(x.shard.now())
 	}
 	x.key = upstream.PickKey{Hash: x.hash(), Repeatable: x.idempotent()}
 	x.takeDeadline()
@@ -321,7 +324,7 @@ func (x *exchange) relay() *failure {
 			x.promise()
 		}
 		if x.back.body.Seen() > seen {
-			x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now(), x.shard.proxy.Retry.Stalled)
+			x.shard.silence.heardFrom(x.up.pool, x.shard.loop.Now(), x.shard.set.Retry.Stalled)
 		}
 		out := finished
 		if x.out.err == nil && (!x.out.body.Done() || x.out.pending()) {

@@ -28,14 +28,19 @@ type failure struct {
 	err     error
 	granted bool // another attempt has been agreed on
 	stale   bool // a connection from the pool was closed under a request; says nothing of the endpoint
+	spared  bool // it says nothing of the endpoint, or is on its account already
 	retry   metrics.RetryReason
-	same    bool          // there is no other endpoint to try
-	after   time.Duration // for which the endpoint has asked to be left alone
-	wait    time.Duration // before the next attempt, if there is one
+	same    bool            // there is no other endpoint to try
+	after   time.Duration   // for which the endpoint has asked to be left alone
+	wait    time.Duration   // before the next attempt, if there is one
+	judged  upstream.Result // what a status of gRPC says of the endpoint
 }
 
 // result is what the endpoint is told.
 func (f *failure) result() upstream.Result {
+	if f.retry == metrics.RetryGRPC {
+		return f.judged
+	}
 	r := upstream.Result{Outcome: f.outcome(), RetryAfter: f.after}
 	switch r.Outcome {
 	case upstream.Canceled:
@@ -50,7 +55,7 @@ func (f *failure) result() upstream.Result {
 // outcome is what the endpoint is judged by.
 func (f *failure) outcome() upstream.Outcome {
 	switch {
-	case f.stale, f.retry == metrics.RetryRefused:
+	case f.stale, f.spared, f.retry == metrics.RetryRefused:
 		return upstream.Canceled
 	case f.retry == metrics.Retry502, f.retry == metrics.Retry503, f.retry == metrics.Retry504, f.retry == metrics.Retry5xx:
 		return upstream.ServerError
@@ -80,8 +85,11 @@ func dialFailure(err error) *failure {
 	}
 	f := &failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
 		text: "the endpoint does not accept connections", err: err, retry: metrics.RetryConnect}
-	if isRefusal(err) {
+	switch {
+	case isRefusal(err):
 		f.text = "no TLS with the endpoint"
+	case errors.Is(err, errNoH2):
+		f.text = "the endpoint does not speak HTTP/2"
 	}
 	return f
 }
@@ -199,15 +207,15 @@ func (x *exchange) fail(f *failure) {
 	if f.status == 0 {
 		return
 	}
-	status, contentType, body := f.status, "text/plain; charset=utf-8", "sidecar: "+x.shard.proxy.Name+": "+f.message()+"\n"
-	if b := &x.shard.proxy.Fallback; b.Status != 0 && f.unusable() {
+	status, contentType, body := f.status, "text/plain; charset=utf-8", "sidecar: "+x.shard.proxy.name+": "+f.message()+"\n"
+	if b := &x.shard.set.Fallback; b.Status != 0 && f.unusable() {
 		status, contentType, body = b.Status, b.ContentType, b.Body
 		s.requests.FallbackAnswers.Add(1)
 	}
 	out := x.head[:0]
 	if x.grpc {
 		code := x.grpcCode(f)
-		x.shard.requests.GRPC(code)
+		x.countGRPC(code)
 		x.status, body = http.StatusOK, ""
 		out = append(out, "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n"...)
 		out = appendGRPC(out, code, x.grpcText(f))
@@ -282,12 +290,12 @@ func (x *exchange) logFailure(f *failure) {
 	if f.status < 500 {
 		level = zapcore.DebugLevel
 	}
-	ce := x.shard.proxy.Log.Check(level, "request failed")
+	ce := x.shard.proxy.log.Check(level, "request failed")
 	if ce == nil {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("service", x.shard.proxy.Name), zap.Stringer("cause", f.cause), zap.Int("status", f.status),
+		zap.String("service", x.shard.proxy.name), zap.Stringer("cause", f.cause), zap.Int("status", f.status),
 		zap.String("client", x.conn.RemoteAddrPort().String()), zap.Int("attempts", x.attempts), zap.Error(f.err),
 	}
 	if x.complete {

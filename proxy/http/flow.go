@@ -226,6 +226,12 @@ func (f *flow) makeRoom() []byte {
 		f.sent, f.ready, f.next = front, front, front
 	}
 	f.reused = true
+	if f.end == len(f.buf)-back {
+		// A trailer line passes whole, and h1 bounds it. Who has lent the buffer takes that back.
+		larger := make([]byte, 2*len(f.buf))
+		copy(larger, f.buf[:f.end])
+		f.buf = larger
+	}
 	return f.buf[f.end : len(f.buf)-back]
 }
 

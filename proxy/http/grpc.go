@@ -69,6 +69,12 @@ func grpcResult(c metrics.GRPCCode) upstream.Result {
 	return r
 }
 
+// countGRPC counts how a call has ended for its client.
+func (x *exchange) countGRPC(c metrics.GRPCCode) {
+	x.shard.requests.GRPC(c)
+	x.recordGRPC(c)
+}
+
 // grpcError is a status as an error.
 type grpcError metrics.GRPCCode
 
@@ -97,7 +103,7 @@ func (x *exchange) grpcJudgement(r upstream.Result) upstream.Result {
 	if !ended {
 		return r
 	}
-	x.shard.requests.GRPC(code)
+	x.countGRPC(code)
 	judged := grpcResult(code)
 	judged.Latency, judged.At = r.Latency, r.At
 	if after, _ := x.pushback(); after > 0 && code == metrics.GRPCResourceExhausted {
@@ -110,7 +116,7 @@ func (x *exchange) grpcJudgement(r upstream.Result) upstream.Result {
 // is one of those that are tried again, and this has been agreed on.
 func (x *exchange) unwantedStatus() *failure {
 	code, ended := x.grpcHead()
-	retry := &x.shard.proxy.Retry
+	retry := &x.shard.set.Retry
 	if !ended || !retry.grants(code) || x.attempts > retry.Attempts || x.late() || !x.repeatable() || len(x.tried) >= maxTried {
 		return nil
 	}
@@ -126,6 +132,8 @@ func (x *exchange) unwantedStatus() *failure {
 	if !granted {
 		return nil
 	}
+	now := x.shard.loop.Now()
+	f.judged = x.grpcJudgement(upstream.Result{Outcome: upstream.Success, Latency: now - x.waited, At: x.shard.now()})
 	return f
 }
 
@@ -139,7 +147,7 @@ func (x *exchange) grpcCode(f *failure) metrics.GRPCCode {
 
 func (f *failure) grpcCode() metrics.GRPCCode {
 	switch {
-	case f.cause == metrics.CauseClientGone:
+	case f.cause == metrics.CauseClientGone, f.cause == metrics.CauseClientTimeout:
 		return metrics.GRPCCancelled
 	case f.status == http.StatusGatewayTimeout && f.cause != metrics.CauseConnectTimeout:
 		return metrics.GRPCDeadlineExceeded
@@ -153,7 +161,7 @@ func (f *failure) grpcCode() metrics.GRPCCode {
 
 // grpcText is what a person is told of a failure in grpc-message.
 func (x *exchange) grpcText(f *failure) string {
-	return "sidecar: " + x.shard.proxy.Name + ": " + f.message()
+	return "sidecar: " + x.shard.proxy.name + ": " + f.message()
 }
 
 // appendGRPC writes a status as fields, in a head or behind the last chunk.
@@ -173,11 +181,13 @@ func appendGRPC(out []byte, code metrics.GRPCCode, text string) []byte {
 // endCall ends a call whose endpoint has failed in the middle with a status of ours, in place of
 // the endpoint's. It is false where nothing can be said any more, or nobody listens.
 func (x *exchange) endCall(f *failure) bool {
-	x.shard.requests.GRPC(metrics.GRPCMissing)
+	x.countGRPC(metrics.GRPCMissing)
 	if f.status == 0 || !x.back.body.Between() || x.back.pending() {
 		return false
 	}
-	x.head = append(append(x.head[:0], "0\r\n"...), appendGRPC(nil, x.grpcCode(f), x.grpcText(f))...)
+	code := x.grpcCode(f)
+	x.recordGRPC(code)
+	x.head = append(append(x.head[:0], "0\r\n"...), appendGRPC(nil, code, x.grpcText(f))...)
 	x.head = append(x.head, "\r\n"...)
 	return x.tell(x.head) == nil
 }

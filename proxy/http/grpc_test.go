@@ -61,6 +61,7 @@ func TestOwnFailuresAreToldInGRPCsWay(t *testing.T) {
 		{failure{cause: metrics.CauseTooLarge, status: 413}, metrics.GRPCResourceExhausted},
 		{failure{cause: metrics.CauseBadRequest, status: 400}, metrics.GRPCInternal},
 		{failure{cause: metrics.CauseClientGone}, metrics.GRPCCancelled},
+		{failure{cause: metrics.CauseClientTimeout, status: 408}, metrics.GRPCCancelled},
 	} {
 		if got := tt.f.grpcCode(); got != tt.want {
 			t.Errorf("%v is %v, want %v", tt.f.cause, got, tt.want)
@@ -128,19 +129,119 @@ func TestNobodyToCallIsToldInGRPCsWay(t *testing.T) {
 	}
 }
 
-// By HTTP/1.1 nobody looks at trailers: the head is what counts.
-func TestACallByHTTP11CountsByItsHead(t *testing.T) {
+// chunkedCall is a response over HTTP/1.1 with a message and a trailer section.
+func chunkedCall(section string) string {
+	return "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n" + section + "\r\n"
+}
+
+func TestACallByHTTP11CountsByItsTrailers(t *testing.T) {
+	for _, tt := range []struct {
+		section, code string
+		want          upstream.Counters
+	}{
+		{"grpc-status: 0\r\n", "0", upstream.Counters{Successes: 1}},
+		{"grpc-status: 5\r\n", "5", upstream.Counters{Successes: 1}},
+		{"X: 1\r\nGrpc-Status: 14\r\ngrpc-message: away\r\n", "14", upstream.Counters{ServerErrors: 1}},
+		{"", "missing", upstream.Counters{Resets: 1}},
+		{"grpc-status: x\r\n", "missing", upstream.Counters{Resets: 1}},
+		{"grpc-status: 17\r\n", "missing", upstream.Counters{Resets: 1}},
+	} {
+		t.Run(tt.section, func(t *testing.T) {
+			o := newOrigin(t)
+			r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.Upstream = UpstreamHTTP1 }})
+			c := r.dial()
+			c.say(grpcCall + "\r\n")
+			s := o.accept()
+			s.head()
+			answer := chunkedCall(tt.section)
+			s.say(answer)
+			c.head()
+			c.hear(answer[strings.Index(answer, "2\r\nhi"):])
+			r.wantMetric(1, "sidecar_grpc_responses_total", tt.code)
+			r.wantMetric(1, "sidecar_grpc_responses_total")
+			r.until("the call is on the endpoint's account", func() bool {
+				n := r.outcomes()
+				return n.Successes == tt.want.Successes && n.ServerErrors == tt.want.ServerErrors && n.Resets == tt.want.Resets
+			})
+		})
+	}
+}
+
+// A status that is tried again is the endpoint's all the same.
+func TestAStatusThatIsTriedAgainCounts(t *testing.T) {
+	one, two := newOrigin(t), newOrigin(t)
+	r := newRig(t, setup{origins: []string{one.addr, two.addr}, options: func(o *Options) {
+		o.Upstream = UpstreamHTTP1
+		o.Retry.Attempts, o.Retry.GRPC[metrics.GRPCUnavailable] = 1, true
+		o.Retry.Backoff, o.Retry.BackoffMax = time.Millisecond, time.Millisecond
+	}})
+	c := r.dial()
+	c.say(grpcCall + "Idempotency-Key: 1\r\n\r\n")
+	for i, o := range []*origin{one, two} {
+		s := o.accept()
+		s.head()
+		s.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: " + []string{"14", "0"}[i] + "\r\n\r\n")
+	}
+	c.head()
+	r.until("the first is blamed, the second is not", func() bool {
+		return r.outcomesOf(0).ServerErrors == 1 && r.outcomesOf(1).Successes == 1
+	})
+	r.wantMetric(1, "sidecar_grpc_responses_total", "14")
+	r.wantMetric(1, "sidecar_grpc_responses_total", "0")
+}
+
+// A stream in both directions may be there to listen: its client need not say anything.
+func TestAClientThatOnlyListensIsNotCut(t *testing.T) {
 	o := newOrigin(t)
 	r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.Upstream = UpstreamHTTP1 }})
 	c := r.dial()
-	c.say(grpcCall + "\r\n")
+	c.say("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n")
+	r.change(func(o *Options) { o.ClientIdle = 20 * time.Millisecond })
+	c.say("2\r\nhi\r\n")
 	s := o.accept()
 	s.head()
-	s.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n")
+	s.hear("2\r\nhi\r\n")
+	r.pass(60 * time.Millisecond) // before there is a response
+	s.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n")
 	c.head()
-	c.hear("2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n")
-	r.until("the call is on the endpoint's account", func() bool { return r.outcomes().Successes == 1 })
-	if n := r.outcomes(); n.Failures() != 0 {
-		t.Errorf("%+v", n)
+	r.pass(60 * time.Millisecond) // and behind its head
+	r.change(func(o *Options) { o.ClientIdle = time.Minute })
+	s.say("2\r\nyo\r\n")
+	c.hear("2\r\nyo\r\n")
+	c.say("0\r\n\r\n")
+	s.hear("0\r\n\r\n")
+	s.say("0\r\ngrpc-status: 0\r\n\r\n")
+	c.hear("0\r\ngrpc-status: 0\r\n\r\n")
+}
+
+// One that stops within its request is cut when nothing has moved for StreamIdle.
+func TestAClientThatSaysNoMoreIsCutInTheEnd(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.Upstream, o.StreamIdle = UpstreamHTTP1, 20*time.Millisecond }})
+	c := r.dial()
+	c.say("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n")
+	o.accept().head()
+	if head := c.head(); !strings.Contains(head, "\r\ngrpc-status: 1\r\n") || !strings.Contains(head, "\r\nSidecar-Error: client-timeout\r\n") {
+		t.Errorf("answer %q", head)
+	}
+}
+
+// A copy that fails at once does not win over the first try, which is slow but may succeed.
+func TestAStatusOfACopyIsNoAnswerYet(t *testing.T) {
+	g := ready(t, func(o *Options) {
+		o.Upstream, o.Retry.Attempts = UpstreamHTTP1, 1
+		o.Retry.GRPC[metrics.GRPCUnavailable] = true
+	})
+	g.client.say(grpcCall + "Idempotency-Key: 1\r\n\r\n")
+	g.first = g.origins[0].accept()
+	g.first.head()
+	g.answers(1)
+	g.second = g.origins[1].accept()
+	g.second.head()
+	g.second.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: 14\r\n\r\n")
+	g.until("the second is judged", func() bool { return g.outcomesOf(1).ServerErrors == 1 })
+	g.first.say("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: 0\r\n\r\n")
+	if head := g.client.head(); !strings.Contains(head, "\r\ngrpc-status: 0\r\n") {
+		t.Errorf("answer %q", head)
 	}
 }

@@ -28,7 +28,7 @@ type HashKey struct {
 
 // hash is the hash of the request, 0 if it has none.
 func (x *exchange) hash() uint64 {
-	k := &x.shard.proxy.HashKey
+	k := &x.shard.set.HashKey
 	var value []byte
 	switch k.By {
 	case HashNothing:

@@ -20,7 +20,7 @@ var (
 // the sidecar adds, which nothing that a client names in Connection can take away. Its end is
 // endHead's.
 func (x *exchange) appendRequest(out []byte) []byte {
-	r, o := &x.req, &x.shard.proxy.Forward
+	r, o := &x.req, &x.shard.set.Forward
 	without := h1.KindSet(0)
 	if o.Rewrite != "" {
 		without |= hostFieldKinds
@@ -49,7 +49,7 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	case r.HostAt < 0 && len(r.Host) > 0: // of an absolute target, RFC 9112 §3.2.2
 		out = h1.AppendField(out, "Host", r.Host)
 	case r.HostAt < 0:
-		out = appendField(out, "Host: ", x.shard.proxy.Name)
+		out = appendField(out, "Host: ", x.shard.proxy.name)
 	}
 	out = r.AppendFields(out, without)
 	if counted {
@@ -68,15 +68,15 @@ func (x *exchange) appendRequest(out []byte) []byte {
 		out = x.appendForwardedFor(out)
 	}
 	if proto {
-		out = append(out, x.shard.proxy.proto...)
+		out = append(out, x.shard.set.proto...)
 	}
 	if host {
 		out = h1.AppendField(out, "X-Forwarded-Host", r.Host)
 	}
 	if r.Minor == 0 {
-		out = append(out, x.shard.proxy.via10...)
+		out = append(out, x.shard.set.via10...)
 	} else {
-		out = append(out, x.shard.proxy.via...)
+		out = append(out, x.shard.set.via...)
 	}
 	return out
 }
@@ -92,7 +92,7 @@ func (x *exchange) endHead() {
 func (x *exchange) appendForwardedFor(out []byte) []byte {
 	r := &x.req
 	addr := x.conn.RemoteAddrPort().Addr()
-	known := x.shard.proxy.Forward.For == ForwardedAppend && r.Passes(h1.KindXForwardedFor)
+	known := x.shard.set.Forward.For == ForwardedAppend && r.Passes(h1.KindXForwardedFor)
 	if !known && !addr.IsValid() {
 		return out // a Unix socket: there is nothing to say
 	}
@@ -137,14 +137,14 @@ func (x *exchange) appendResponse(out []byte) []byte {
 			out = appendUpgrade(out, &r.Head) // RFC 9110 §15.5.22
 		}
 		out = x.appendConnection(out)
-		if x.shard.proxy.Forward.Date && !r.Seen.Has(h1.KindDate) {
+		if x.shard.set.Forward.Date && !r.Seen.Has(h1.KindDate) {
 			out = x.shard.appendDate(out)
 		}
 	}
 	if r.Minor == 0 {
-		out = append(out, x.shard.proxy.via10...)
+		out = append(out, x.shard.set.via10...)
 	} else {
-		out = append(out, x.shard.proxy.via...)
+		out = append(out, x.shard.set.via...)
 	}
 	return append(out, "\r\n"...)
 }

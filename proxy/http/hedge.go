@@ -58,16 +58,16 @@ func (x *exchange) nextLook(now time.Duration) time.Duration {
 
 // hedgeAt is when a hedge is due, 0 if none is to be sent.
 func (x *exchange) hedgeAt(now time.Duration) time.Duration {
-	p := x.shard.proxy
-	if p.Hedge.Percentile <= 0 || x.hedged || x.attempts > 1 || x.alone() ||
+	set := x.shard.set
+	if set.Hedge.Percentile <= 0 || x.hedged || x.attempts > 1 || x.alone() ||
 		!x.req.MethodID.Safe() || x.req.Body.Kind != h1.NoBody {
 		return 0
 	}
-	typical := x.shard.latencies.percentile(now, p.Hedge.Percentile)
+	typical := x.shard.latencies.percentile(now, set.Hedge.Percentile)
 	if typical == 0 {
 		return 0 // nothing is known yet
 	}
-	return x.waited + max(typical, p.Hedge.MinDelay)
+	return max(x.waited+max(typical, set.Hedge.MinDelay), x.secondAt)
 }
 
 // alone reports whether the try must remain the only one: there are two already, it asks for

@@ -215,7 +215,7 @@ func TestHedgeHasNowhereToGo(t *testing.T) {
 	c.hear(ok)
 	o.untouched()
 	r.wantHedges(0, 0)
-	if b := r.proxy.hedges.Status(); b.Retries != 0 {
+	if b := r.shard.set.hedges.Status(); b.Retries != 0 {
 		t.Errorf("it was paid for: %+v", b)
 	}
 }
@@ -369,10 +369,10 @@ func TestPanicLeavesNeitherTry(t *testing.T) {
 	s.hear(get)
 	h := p.accept()
 	h.hear(get)
-	r.on(func() { r.shard.proxy = nil }) // the task finds its world in pieces when it goes on
+	r.on(func() { r.shard.set = nil }) // the task finds its world in pieces when it goes on
 	s.say("HTTP/1.1 200")
 	c.gone()
 	s.gone()
 	h.gone()
-	r.on(func() { r.shard.proxy = r.proxy })
+	r.on(func() { r.shard.set = r.proxy.current.Load() })
 }

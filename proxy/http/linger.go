@@ -12,7 +12,7 @@ const (
 // unread bytes the kernel would answer with a reset, and that can destroy what the client
 // has not read yet (RFC 9112 §9.6).
 func (x *exchange) linger() {
-	if x.conn.CloseWrite() != nil {
+	if x.conn.CloseWrite() != nil || x.conn.Flush(x.shard.set.ClientIdle) != nil {
 		return
 	}
 	x.take()

@@ -74,7 +74,7 @@ func TestPendingConnectionsAreLimited(t *testing.T) {
 		d, o := newDeaf(t), newOrigin(t)
 		r := newRig(t, setup{origins: []string{d.addr, o.addr}, service: limit(upstream.Limits{Pending: 1})})
 		// One to the second is idle: that too many are being made is no reason to close it.
-		r.on(func() { r.shard.proxy.Options.ConnectTimeout = time.Millisecond })
+		r.change(func(o *Options) { o.ConnectTimeout = time.Millisecond })
 		first := r.dial()
 		first.say(get)
 		s := o.accept()
@@ -82,7 +82,7 @@ func TestPendingConnectionsAreLimited(t *testing.T) {
 		s.say(ok)
 		first.hear(ok)
 		r.pooled(1)
-		r.on(func() { r.shard.proxy.Options.ConnectTimeout = time.Minute })
+		r.change(func(o *Options) { o.ConnectTimeout = time.Minute })
 		c := r.dial()
 		c.say(get)
 		e := r.service.Snapshot().Endpoints[0]

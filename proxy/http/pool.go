@@ -36,6 +36,7 @@ type link struct {
 	next, prev *link         // in the pool
 	since      time.Duration // loop time at which it came into the pool
 	pending    bool          // its handshake has not ended
+	alpn       *secure.Conn  // … by which HTTP/2 is to be agreed on, or nil
 	trunk      *trunk        // of which it is a stream; nil for a connection of its own
 }
 
@@ -84,12 +85,12 @@ func (p *pool) get(again bool) *link {
 // good then.
 func (p *pool) put(k *link) {
 	s := p.shard
-	if k.trunk != nil || p.idle >= s.proxy.PoolPerEndpoint || s.draining || p.endpoint.Retired() || p.endpoint.Down() {
+	if k.trunk != nil || p.idle >= s.set.PoolPerEndpoint || s.draining || p.endpoint.Retired() || p.endpoint.Down() {
 		k.close()
 		return
 	}
 	k.since = s.loop.Now()
-	k.conn.SetReadTimeout(p.limit.at(k.since, s.proxy.UpstreamIdle))
+	k.conn.SetReadTimeout(p.limit.at(k.since, s.set.UpstreamIdle))
 	if !k.idle() {
 		k.close()
 		return
@@ -172,6 +173,9 @@ func (k *link) established() (bool, error) {
 		return true, nil
 	}
 	made, err := k.conn.Established()
+	if made && k.alpn != nil && k.alpn.Protocol() != "h2" {
+		return false, errNoH2 // RFC 9113 §3.2
+	}
 	if made {
 		k.pending = false
 		k.pool.endpoint.EndConnect(true)
@@ -180,17 +184,22 @@ func (k *link) established() (bool, error) {
 	return made, err
 }
 
-// secured makes a connection to the endpoint one with TLS, where that is asked for. It is
-// established when its handshake has ended.
-func (p *pool) secured(conn *eventloop.Conn, two bool) *eventloop.Conn {
-	if p.shard.proxy.UpstreamTLS == nil {
-		return conn
+// secured returns the link of a connection to the endpoint, made one with TLS where that is asked for.
+// It is established when its handshake has ended.
+func (p *pool) secured(conn *eventloop.Conn, two bool) *link {
+	k := &link{conn: conn, pool: p, pending: true}
+	if p.shard.set.UpstreamTLS == nil {
+		return k
 	}
-	config := p.shard.proxy.UpstreamTLS(two)
+	config := p.shard.set.UpstreamTLS(two)
 	if config.ServerName == "" {
 		config = p.named(config)
 	}
-	return secure.Client(conn, config).Upper()
+	s := secure.Client(conn, config)
+	if k.conn = s.Upper(); two {
+		k.alpn = s
+	}
+	return k
 }
 
 // named is the config with the endpoint's name. It is made anew when the other is another one.
@@ -213,8 +222,8 @@ func (p *pool) dialName(limit time.Duration, two bool) (*link, error) {
 		return nil, err
 	}
 	conn, err := s.loop.DialAddress(p.endpoint.Address(), limit)
-	if err == nil && s.proxy.UpstreamTLS != nil {
-		return &link{conn: p.secured(conn, two), pool: p, pending: true}, nil
+	if err == nil && s.set.UpstreamTLS != nil {
+		return p.secured(conn, two), nil
 	}
 	p.endpoint.EndConnect(err == nil)
 	if err != nil {
@@ -240,10 +249,12 @@ func (p *pool) startDial(two bool) (*link, error) {
 		p.endpoint.EndConnect(false)
 		return nil, err
 	}
-	return &link{conn: p.secured(conn, two), pool: p, pending: true}, nil
+	return p.secured(conn, two), nil
 }
 
 var errNoAddress = errors.New("its address is a name, which would have to be looked up")
+
+var errNoH2 = errors.New("it has not agreed on HTTP/2 by ALPN")
 
 // begEvery is how often, at the most, a loop asks the others for a connection.
 const begEvery = 10 * time.Millisecond
@@ -267,24 +278,27 @@ func (p *pool) beg(full error) {
 // giveUp closes an idle connection to the endpoint, or if there is none and any will do, to
 // another one.
 func (s *shard) giveUp(e *upstream.Endpoint, anyWillDo bool) {
-	if p := s.pools[e]; p != nil && p.top != nil {
-		p.drop()
+	if p := s.pools[e]; p != nil && p.drop() {
 		return
 	}
 	if !anyWillDo {
 		return
 	}
 	for _, p := range s.pools {
-		if p.top != nil {
-			p.drop()
+		if p.drop() {
 			return
 		}
 	}
 }
 
-// drop closes the connection that was used last.
-func (p *pool) drop() {
+// drop closes the connection that was used last, or a trunk, and reports whether there was one to
+// spare.
+func (p *pool) drop() bool {
 	k := p.top
+	if k == nil {
+		return p.spare()
+	}
 	p.unlink(k)
 	k.close()
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,22 +65,28 @@ type Fallback struct {
 	Body        string
 }
 
-// Options make a Proxy. Durations of 0 mean no bound.
+// Options make a Proxy.
 type Options struct {
-	Service  *upstream.Service
+	Settings
 	Name     string // of the service, for logs, answers and Host where a client sent none
 	Log      *zap.Logger
 	Requests *metrics.HTTP
 	Listener *metrics.Listener
 	// AccessLog has a line for each request; nil: there is none.
 	AccessLog *accesslog.Logger
-	Forward   Forwarding
-	Limits    h1.Limits
-	MaxBody   int64 // of a request, in bytes of data: 413; 0: no limit
-	Retry     Retry
-	Hedge     Hedge
-	Fallback  Fallback
-	HashKey   HashKey
+}
+
+// Settings are what a Proxy can take new ones of while requests run; see Reconfigure. Durations of 0
+// mean no bound.
+type Settings struct {
+	Service  *upstream.Service
+	Forward  Forwarding
+	Limits   h1.Limits
+	MaxBody  int64 // of a request, in bytes of data: 413; 0: no limit
+	Retry    Retry
+	Hedge    Hedge
+	Fallback Fallback
+	HashKey  HashKey
 	// TimeoutHeader is the field in which a client says how long it will wait; empty: none.
 	TimeoutHeader string
 
@@ -104,7 +111,8 @@ type Options struct {
 	UpstreamTLS func(two bool) *tls.Config
 
 	// Upstream says how endpoints are spoken to, and HTTP2 bounds connections of HTTP/2, on
-	// either side.
+	// either side; what happens on them is counted by Requests, and ClientIdle and UpstreamIdle
+	// say for how long they are kept.
 	Upstream Upstream
 	HTTP2    h2.Options
 }
@@ -122,41 +130,93 @@ const (
 // A Proxy forwards the requests of one service's listeners. New makes one; its methods may
 // be called from any goroutine, except Accepted.
 type Proxy struct {
-	Options
-	group  *eventloop.Group
-	shards []*shard
+	name      string
+	log       *zap.Logger
+	requests  *metrics.HTTP
+	listener  *metrics.Listener
+	accessLog *accesslog.Logger
+	current   atomic.Pointer[settings] // that the loops have, or are about to have
+	group     *eventloop.Group
+	shards    []*shard
+	ended     chan struct{} // a shard that drains has lost its last client
+}
+
+// settings are Settings, and what is made of them once. They do not change.
+type settings struct {
+	Settings
 	hedges *upstream.Budget // nil without hedging
 	via    string           // the two lines of Via, ready to be appended
 	via10  string
-	proto  string        // the line of X-Forwarded-Proto
-	ended  chan struct{} // a shard that drains has lost its last client
+	proto  string // the line of X-Forwarded-Proto
+}
+
+// newSettings keeps the account of before, which may be nil, as long as the rules for it stay the same.
+func newSettings(o Settings, before *settings) *settings {
+	s := &settings{Settings: o, proto: "X-Forwarded-Proto: http\r\n"}
+	if o.Forward.Via != "" {
+		s.via = "Via: 1.1 " + o.Forward.Via + "\r\n"
+		s.via10 = "Via: 1.0 " + o.Forward.Via + "\r\n"
+	}
+	switch {
+	case o.Hedge.Percentile <= 0:
+	case before != nil && before.Hedge == o.Hedge:
+		s.hedges = before.hedges
+	default:
+		s.hedges = upstream.NewBudget(upstream.BudgetOptions{Ratio: o.Hedge.Budget})
+	}
+	if o.TLS != nil {
+		s.proto = "X-Forwarded-Proto: https\r\n"
+	}
+	return s
 }
 
 var errDraining = errors.New("the sidecar is shutting down")
 
-// New makes the proxy of a service on all loops of a group. It registers for the service's
-// events, so it is called before Service.Run.
+// New makes the proxy of a service on all loops of a group. It follows the service, and so comes
+// before Service.Run.
 func New(group *eventloop.Group, o Options) *Proxy {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	p := &Proxy{Options: o, group: group, ended: make(chan struct{}, 1)}
-	if o.Forward.Via != "" {
-		p.via = "Via: 1.1 " + o.Forward.Via + "\r\n"
-		p.via10 = "Via: 1.0 " + o.Forward.Via + "\r\n"
+	p := &Proxy{
+		name: o.Name, log: o.Log, requests: o.Requests, listener: o.Listener, accessLog: o.AccessLog,
+		group: group, ended: make(chan struct{}, 1),
 	}
-	if o.Hedge.Percentile > 0 {
-		p.hedges = upstream.NewBudget(upstream.BudgetOptions{Ratio: o.Hedge.Budget})
-	}
-	p.proto = "X-Forwarded-Proto: http\r\n"
-	if o.TLS != nil {
-		p.proto = "X-Forwarded-Proto: https\r\n"
-	}
+	set := newSettings(o.Settings, nil)
 	for _, l := range group.Loops() {
-		p.shards = append(p.shards, newShard(p, l))
+		p.shards = append(p.shards, newShard(p, l, set))
 	}
-	o.Service.OnEvent(p.onEvent)
+	p.current.Store(set)
+	p.Follow(o.Service)
 	return p
+}
+
+// Follow has the proxy heed what happens to the endpoints of a service that Settings will name. It
+// comes before Service.Run.
+func (p *Proxy) Follow(s *upstream.Service) { s.OnEvent(p.onEvent) }
+
+// Reconfigure changes the settings, for connections and requests that begin when it has returned;
+// what runs goes by the new ones as far as it has not begun with something yet. Tries of a request
+// that runs may go to the new service. Client connections and, unless the service is another one,
+// those to endpoints are not touched.
+func (p *Proxy) Reconfigure(o Settings) {
+	set := newSettings(o, p.current.Load())
+	p.current.Store(set)
+	// It only ends early when the loops do, and then nobody needs settings any more.
+	_ = p.group.EachWait(context.Background(), func(l *eventloop.Loop) { p.shards[l.Index()].set = set })
+}
+
+// Release gives up the connections that are kept for endpoints which are retired: those of a service
+// that another has taken the place of.
+func (p *Proxy) Release() {
+	p.group.Each(func(l *eventloop.Loop) {
+		s := p.shards[l.Index()]
+		for e := range s.pools {
+			if e.Retired() {
+				s.dropPool(e, true)
+			}
+		}
+	})
 }
 
 // onEvent gives up the idle connections of an endpoint that is gone or down. Requests in
@@ -168,7 +228,7 @@ func (p *Proxy) onEvent(e upstream.Event) {
 	p.group.Each(func(l *eventloop.Loop) {
 		s := p.shards[l.Index()]
 		s.dropPool(e.Endpoint, e.Kind == upstream.Retired)
-		if p.CloseOnDown {
+		if s.set.CloseOnDown {
 			s.cutTunnels(e.Endpoint)
 		}
 	})
@@ -191,7 +251,7 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if p.settle(grace, (*shard).cut) != nil {
-		p.Log.Error("connections that were cut have not ended", zap.String("service", p.Name))
+		p.log.Error("connections that were cut have not ended", zap.String("service", p.name))
 	}
 	return ctx.Err()
 }

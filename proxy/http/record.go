@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sidecar/accesslog"
+	"sidecar/metrics"
 	"sidecar/proxy/http/h1"
 )
 
@@ -29,7 +30,7 @@ func (x *exchange) beginRecord(head bool) {
 	rec.tries.Reset()
 	rec.body = 0
 	rec.line = accesslog.Record{
-		Service: x.shard.proxy.Name, Client: x.conn.RemoteAddrPort(), Attempts: &rec.tries, Flag: accesslog.FlagOK,
+		Service: x.shard.proxy.name, Client: x.conn.RemoteAddrPort(), Attempts: &rec.tries, Flag: accesslog.FlagOK,
 	}
 	if !head {
 		return
@@ -119,6 +120,13 @@ func (x *exchange) endRecord(took time.Duration, in int64) {
 	line.BodyOut = x.back.body.Seen() + x.record.body
 	line.Tunnel = x.tunneled()
 	x.shard.log.Log(line)
+}
+
+// recordGRPC takes down how a call of gRPC has ended.
+func (x *exchange) recordGRPC(c metrics.GRPCCode) {
+	if x.record != nil {
+		x.record.line.GRPC = c.String()
+	}
 }
 
 // flag notes why the request did not end well.

@@ -3,6 +3,8 @@ package http
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -71,5 +73,56 @@ orders GET /chat - 101 ok 1 first 2 - -
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestAccessLogTellsCallsOfGRPC(t *testing.T) {
+	var out bytes.Buffer
+	log, err := accesslog.New(accesslog.Options{Output: &out, Format: `$protocol $path $status $grpc_status $flag`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("", func(t *testing.T) {
+		origin := serveBoth(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/grpc")
+			switch r.URL.Path {
+			case "/head":
+				w.Header().Set("grpc-status", "5")
+			case "/trailers":
+				_, _ = w.Write([]byte("message"))
+				w.Header().Set(http.TrailerPrefix+"grpc-status", "14")
+			case "/none":
+				_, _ = w.Write([]byte("message"))
+			}
+		})
+		r := newRig(t, setup{origins: []string{origin}, options: func(o *Options) { o.AccessLog, o.Retry.Attempts = log, 0 }})
+		say := func(two bool, path, contentType string) {
+			t.Helper()
+			resp, err := newClient(t, two).Post("http://"+r.listener.Addr().String()+path, contentType, strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			r.until("it has ended", func() bool { return r.metric("sidecar_http_requests_in_flight") == 0 })
+		}
+		for _, path := range []string{"/head", "/trailers", "/none"} {
+			say(true, path, "application/grpc")
+		}
+		say(false, "/trailers", "application/grpc")
+		say(true, "/plain", "text/plain")
+		r.report(closedPort(t))
+		r.until("there is another endpoint", func() bool {
+			return len(r.service.Snapshot().Endpoints) == 1 && r.service.Snapshot().Endpoints[0].Address() != origin
+		})
+		say(true, "/own", "application/grpc")
+	})
+	if err := log.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want := "HTTP/2.0 /head 200 5 ok\nHTTP/2.0 /trailers 200 14 ok\nHTTP/2.0 /none 200 missing ok\n" +
+		"HTTP/1.1 /trailers 200 14 ok\nHTTP/2.0 /plain 200 - ok\nHTTP/2.0 /own 200 14 connect-failed\n"
+	if got := out.String(); got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
 }

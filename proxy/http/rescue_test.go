@@ -17,7 +17,7 @@ func (r *rig) answers(i int) {
 	r.t.Helper()
 	r.on(func() {
 		s := r.shard
-		s.silence.heardFrom(s.pool(r.service.Snapshot().Endpoints[i]), s.loop.Now(), s.proxy.Retry.Stalled)
+		s.silence.heardFrom(s.pool(r.service.Snapshot().Endpoints[i]), s.loop.Now(), s.set.Retry.Stalled)
 	})
 }
 

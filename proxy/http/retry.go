@@ -19,7 +19,7 @@ import (
 // has been paid for from the retry budget, has a lease for the next attempt, and has waited
 // for as long as is right.
 func (x *exchange) again(f *failure) bool {
-	p := x.shard.proxy
+	set := x.shard.set
 	if x.begun || f.status == 0 {
 		return false // there is no way back, or nobody to answer
 	}
@@ -41,7 +41,7 @@ func (x *exchange) again(f *failure) bool {
 		f.text = "the endpoint closed an idle connection while the request was sent on it; it may have been processed or not"
 		return false
 	}
-	if x.attempts > p.Retry.Attempts || !p.Retry.covers(f.retry) {
+	if x.attempts > set.Retry.Attempts || !set.Retry.covers(f.retry) {
 		return false
 	}
 	if f.retry == metrics.RetryRefused {
@@ -57,7 +57,7 @@ func (x *exchange) again(f *failure) bool {
 // anywhere acquires a lease for the next attempt, on an endpoint that has failed only if there
 // is no other.
 func (x *exchange) anywhere(f *failure) bool {
-	service := x.shard.proxy.Service
+	service := x.shard.set.Service
 	var err error
 	if x.next, err = service.Acquire(x.key, x.tried...); err == nil {
 		return true
@@ -73,8 +73,8 @@ func (x *exchange) anywhere(f *failure) bool {
 // grant pays for the next attempt and acquires a lease for it, or neither: budget without a lease
 // would be spent for nothing. The budget comes first, because a lease counts as an attempt.
 func (x *exchange) grant(f *failure) bool {
-	p := x.shard.proxy
-	budget := p.Service.Budget()
+	set := x.shard.set
+	budget := set.Service.Budget()
 	if !budget.Withdraw() {
 		x.shard.requests.BudgetDenied.Add(1)
 		return false
@@ -84,7 +84,7 @@ func (x *exchange) grant(f *failure) bool {
 		return false
 	}
 	f.wait = x.backoff(f)
-	if f.same && f.after > p.Retry.RetryAfterMax || x.outlasts(f.wait) {
+	if f.same && f.after > set.Retry.RetryAfterMax || x.outlasts(f.wait) {
 		// The only endpoint there is has asked to be left alone for longer than is waited, or
 		// nobody would be there any more.
 		x.forgo()
@@ -108,7 +108,7 @@ func (x *exchange) backoff(f *failure) time.Duration {
 	if !f.same && f.retry == metrics.RetryConnect {
 		return 0
 	}
-	retry := &x.shard.proxy.Retry
+	retry := &x.shard.set.Retry
 	wait := min(retry.Backoff<<min(max(x.attempts-1, 0), 16), retry.BackoffMax)
 	if wait > 0 {
 		wait = rand.N(wait + 1)
@@ -244,7 +244,7 @@ func (x *exchange) unwanted() *failure {
 	if x.grpc && status == http.StatusOK {
 		return x.unwantedStatus()
 	}
-	retry := &x.shard.proxy.Retry
+	retry := &x.shard.set.Retry
 	if status == http.StatusSwitchingProtocols {
 		if x.switches() {
 			return nil
@@ -309,7 +309,7 @@ func (x *exchange) refuse() *failure {
 		return &failure{cause: metrics.CauseBadRequest, status: http.StatusNotImplemented,
 			text: "the method is not forwarded", err: fmt.Errorf("method %s", x.req.Method)}
 	}
-	if limit := x.shard.proxy.MaxBody; limit > 0 && x.req.Body.Kind == h1.Length && x.req.Body.Remaining() > limit {
+	if limit := x.shard.set.MaxBody; limit > 0 && x.req.Body.Kind == h1.Length && x.req.Body.Remaining() > limit {
 		return requestFailure(errBodyTooLarge)
 	}
 	if n, ok := x.req.MaxForwards(); ok && n == 0 {

@@ -78,13 +78,16 @@ func newRig(t testing.TB, set setup) *rig {
 	}
 	r.service = upstream.New(su)
 	o := Options{
-		Service: r.service, Name: "orders", Log: zap.New(core),
-		Requests: r.registry.HTTP("orders"), Listener: r.registry.Listener("orders", "http"),
-		Forward: Forwarding{For: ForwardedOff},
-		Retry:   Retry{Attempts: 2, Connect: true, Reset: true, Timeout: true},
+		Settings: Settings{
+			Service: r.service,
+			Forward: Forwarding{For: ForwardedOff},
+			Retry:   Retry{Attempts: 2, Connect: true, Reset: true, Timeout: true},
 
-		HeadTimeout: time.Minute, ClientIdle: time.Minute, ConnectTimeout: time.Minute, RequestTimeout: time.Minute,
-		UpstreamIdle: time.Minute, StreamIdle: time.Minute, PoolPerEndpoint: 128,
+			HeadTimeout: time.Minute, ClientIdle: time.Minute, ConnectTimeout: time.Minute, RequestTimeout: time.Minute,
+			UpstreamIdle: time.Minute, StreamIdle: time.Minute, PoolPerEndpoint: 128,
+		},
+		Name: "orders", Log: zap.New(core),
+		Requests: r.registry.HTTP("orders"), Listener: r.registry.Listener("orders", "http"),
 	}
 	if set.options != nil {
 		set.options(&o)
@@ -174,7 +177,9 @@ func (r *rig) on(fn func()) {
 // meant to pass, so that no other step of a test has to be fast.
 func (r *rig) change(fn func(*Options)) {
 	r.t.Helper()
-	r.on(func() { fn(&r.proxy.Options) })
+	o := Options{Settings: r.shard.set.Settings}
+	fn(&o)
+	r.proxy.Reconfigure(o.Settings)
 }
 
 // until asks on the loop until cond is true there.

@@ -36,20 +36,28 @@ func (c *second) wants() eventloop.Events {
 // allows it: hedges have one of their own, a rescue is a retry.
 func (x *exchange) beginSecond(rescue bool) {
 	s := x.shard
-	budget, denied := s.proxy.hedges, &s.requests.HedgesDenied
+	budget, denied := s.set.hedges, &s.requests.HedgesDenied
 	if rescue {
-		budget, denied = s.proxy.Service.Budget(), &s.requests.BudgetDenied
+		budget, denied = s.set.Service.Budget(), &s.requests.BudgetDenied
 	}
 	if !budget.Withdraw() {
 		denied.Add(1)
 		return
 	}
 	x.tried = append(x.tried, x.lease.Endpoint())
-	lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
+	lease, err := s.set.Service.Acquire(x.key, x.tried...)
 	x.tried = x.tried[:len(x.tried)-1]
 	if err != nil {
 		budget.Refund()
 		return
+	}
+	if x.multiplexed() {
+		if p := s.pool(lease.Endpoint()); !p.ready() {
+			lease.Release()
+			budget.Refund()
+			x.postpone(p, rescue)
+			return
+		}
 	}
 	if x.second == nil {
 		x.second = new(second)
@@ -90,12 +98,12 @@ func (x *exchange) startSecond(fresh bool) (err error) {
 	}
 	c.reused = c.up != nil && c.up.trunk == nil
 	if c.up != nil {
-		c.up.conn.SetWriteTimeout(x.within(s.proxy.RequestTimeout))
+		c.up.conn.SetWriteTimeout(x.within(s.set.RequestTimeout))
 	} else {
 		if c.up, err = pool.startDial(false); err != nil {
 			return err
 		}
-		c.up.conn.SetWriteTimeout(x.within(s.proxy.ConnectTimeout))
+		c.up.conn.SetWriteTimeout(x.within(s.set.ConnectTimeout))
 	}
 	var none h1.Body // what there is of one is in the buffer of the first, to its end
 	none.Init(h1.NoBody, 0)
@@ -116,7 +124,7 @@ func (x *exchange) sendSecond() bool {
 		if !made {
 			return false
 		}
-		c.up.conn.SetWriteTimeout(x.within(s.proxy.RequestTimeout))
+		c.up.conn.SetWriteTimeout(x.within(s.set.RequestTimeout))
 	}
 	switch c.out.step() {
 	case finished:
@@ -161,9 +169,15 @@ func (x *exchange) unwantedSecond() *failure {
 	c := x.second
 	status := c.resp.Status
 	switch {
+	case x.grpc && status == http.StatusOK:
+		if code, ended := c.grpcHead(); ended && x.shard.set.Retry.grants(code) {
+			f := statusFailure(&c.try)
+			f.err, f.retry, f.judged = grpcError(code), metrics.RetryGRPC, grpcResult(code)
+			return f
+		}
 	case status == http.StatusSwitchingProtocols:
 		return upgradeFailure()
-	case status >= 500 && status <= 599 && x.shard.proxy.Retry.Status[status-500]:
+	case status >= 500 && status <= 599 && x.shard.set.Retry.Status[status-500]:
 		return statusFailure(&c.try)
 	}
 	return nil

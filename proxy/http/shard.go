@@ -6,6 +6,7 @@ import (
 	"sidecar/accesslog"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
+	"sidecar/proxy/http/h2"
 	"sidecar/upstream"
 )
 
@@ -21,6 +22,7 @@ const keepHeads = 32 << 10
 // A shard is what a proxy has on one loop.
 type shard struct {
 	proxy    *Proxy
+	set      *settings // as they are now; only Reconfigure changes them, between two turns
 	loop     *eventloop.Loop
 	requests *metrics.HTTPShard
 	accepts  *metrics.ListenerShard
@@ -34,6 +36,7 @@ type shard struct {
 	count    int     // of clients
 	draining bool
 	begged   time.Duration // loop time at which other loops were last asked to give up a connection
+	quotas   [complaints]quota
 	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
 
 	strands []*link   // of streams that have ended, for the next ones
@@ -44,13 +47,21 @@ type shard struct {
 	latencies latencies
 }
 
-func newShard(p *Proxy, l *eventloop.Loop) *shard {
+func newShard(p *Proxy, l *eventloop.Loop, set *settings) *shard {
 	return &shard{
-		proxy: p, loop: l,
-		requests: p.Requests.Shard(l.Index()), accepts: p.Listener.Shard(l.Index()),
-		log:   p.AccessLog.Shard(l.Index()),
+		proxy: p, loop: l, set: set,
+		requests: p.requests.Shard(l.Index()), accepts: p.listener.Shard(l.Index()),
+		log:   p.accessLog.Shard(l.Index()),
 		pools: make(map[*upstream.Endpoint]*pool),
 	}
+}
+
+// http2 is how connections of HTTP/2 are made, with what they are counted by, and for how long they
+// are kept without a stream.
+func (s *shard) http2(counters *metrics.HTTP2, idle time.Duration) *h2.Options {
+	o := s.set.HTTP2
+	o.Counters, o.Idle = (*h2.Counters)(counters), idle
+	return &o
 }
 
 // now is the time of the service's account as of the beginning of this turn of the loop. Reading
@@ -59,12 +70,12 @@ func (s *shard) now() time.Duration { return s.loop.Now() + s.skew }
 
 func (s *shard) accept(conn *eventloop.Conn) {
 	if s.skew == 0 {
-		s.skew = s.proxy.Service.Elapsed() - s.loop.Now()
+		s.skew = s.set.Service.Elapsed() - s.loop.Now()
 	}
 	c := &client{shard: s, conn: conn}
 	s.add(c)
 	s.accepts.Accepted.Add(1)
-	conn.SetReadTimeout(s.proxy.ClientIdle)
+	conn.SetReadTimeout(s.set.ClientIdle)
 	c.await()
 }
 
@@ -122,7 +133,7 @@ func (s *shard) drain() {
 	for c := s.clients; c != nil; {
 		next := c.next
 		if !c.busy {
-			c.close()
+			c.dismiss()
 		} else if c.h2 != nil {
 			c.h2.Drain()
 		}

@@ -53,9 +53,12 @@ const (
 // sent then runs beside it, and if it was not dead after all, its answer still counts.
 func (x *exchange) rescueAt(now time.Duration) time.Duration {
 	s := x.shard
-	limit := s.proxy.Retry.Stalled
-	if limit <= 0 || x.rescued || x.attempts > s.proxy.Retry.Attempts || x.alone() || !x.repeatable() {
+	limit := s.set.Retry.Stalled
+	if limit <= 0 || x.rescued || x.attempts > s.set.Retry.Attempts || x.alone() || !x.repeatable() {
 		return 0
+	}
+	if now < x.secondAt {
+		return x.secondAt
 	}
 	p := x.up.pool
 	since := max(x.waited, p.heard, s.silence.resumed)
@@ -84,7 +87,7 @@ func (x *exchange) elsewhere(long, limit time.Duration) bool {
 	if e.Answered(limit) {
 		return false
 	}
-	answered, waiting := x.shard.proxy.Service.Others(e, long)
+	answered, waiting := x.shard.set.Service.Others(e, long)
 	return answered || !waiting
 }
 

@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -15,12 +16,12 @@ import (
 // counts as one of the endpoint's connections, for as long as it lasts.
 type trunk struct {
 	*h2.Client
-	fresh bool // it is being made for a request that has not had its stream yet
+	fresh bool // it is being made for a request, which is to have the first stream
 }
 
 // multiplexed tells whether the request goes by HTTP/2.
 func (x *exchange) multiplexed() bool {
-	switch x.shard.proxy.Upstream {
+	switch x.shard.set.Upstream {
 	case UpstreamH2C:
 		return true
 	case UpstreamAuto:
@@ -34,6 +35,7 @@ func (x *exchange) multiplexed() bool {
 // what that leads to.
 func (x *exchange) openStream(p *pool) *failure {
 	x.reused = false
+	began := x.shard.loop.Now()
 	for by := x.by(); ; {
 		k, err := p.stream()
 		if err != nil {
@@ -45,27 +47,50 @@ func (x *exchange) openStream(p *pool) *failure {
 		}
 		if p.connecting {
 			if f := x.awaitPool(p, by); f != nil {
-				return f
+				return x.outwaited(f)
 			}
 			continue
 		}
-		return x.layTrunk(p)
+		now := x.shard.loop.Now()
+		if by > 0 && now >= by {
+			return x.outwaited(dialFailure(os.ErrDeadlineExceeded))
+		}
+		f := x.layTrunk(p, by)
+		if f != nil && f.cause == metrics.CauseConnectTimeout && now > began {
+			f.spared = true // it had only what the wait for another one has left
+		}
+		return f
 	}
+}
+
+// outwaited is the failure of a request whose time was over while another one connected. How that
+// ends is for the other one to say: here it would count a second time.
+func (x *exchange) outwaited(f *failure) *failure {
+	if f.cause != metrics.CauseConnectTimeout {
+		return f
+	}
+	x.attempts++
+	f.spared = true
+	f.text = "another request has been connecting to the endpoint, and has not got there in time"
+	if x.deadline > 0 && x.shard.loop.Now() >= x.deadline {
+		f.cause, f.err = metrics.CauseTimeout, errNoTime
+	}
+	return f
 }
 
 // layTrunk makes a trunk and opens its first stream. A trunk that has none to give is as good as
 // no connection: another one to the same endpoint would not be better.
-func (x *exchange) layTrunk(p *pool) *failure {
+func (x *exchange) layTrunk(p *pool, by time.Duration) *failure {
 	p.connecting = true
 	defer func() { // also if something panics, or nobody would ever connect again
 		p.connecting = false
 		p.wake()
 	}()
-	f := x.dial(p)
+	f := x.dial(p, x.until(by))
 	if f == nil {
 		t := p.lay(x.up)
 		x.up = nil
-		f = x.awaitSettings(p, t)
+		f = x.awaitSettings(p, t, by)
 		t.fresh = false
 		if f == nil {
 			conn, err := t.Open()
@@ -83,11 +108,11 @@ func (x *exchange) layTrunk(p *pool) *failure {
 	return f
 }
 
-// awaitSettings waits until the server speaks HTTP/2. A connection that ends before has not been
+// awaitSettings waits until the server speaks HTTP/2, which is a part of connecting. A connection that ends before has not been
 // made, as far as requests go: none was sent on it, and any may go elsewhere. A server that
 // stops accepts connections for a moment and resets them.
-func (x *exchange) awaitSettings(p *pool, t *trunk) *failure {
-	for by := x.by(); !t.Settled(); {
+func (x *exchange) awaitSettings(p *pool, t *trunk, by time.Duration) *failure {
+	for !t.Settled() {
 		if err := t.Err(); err != nil {
 			return dialFailure(err)
 		}
@@ -101,11 +126,19 @@ func (x *exchange) awaitSettings(p *pool, t *trunk) *failure {
 
 // by is the loop's time at which connecting has taken too long, 0: never.
 func (x *exchange) by() time.Duration {
-	limit := x.within(x.shard.proxy.ConnectTimeout)
+	limit := x.within(x.shard.set.ConnectTimeout)
 	if limit <= 0 {
 		return 0
 	}
 	return x.shard.loop.Now() + limit
+}
+
+// until is how long it is up to a time that by has named, as a bound: 0 is none.
+func (x *exchange) until(by time.Duration) time.Duration {
+	if by == 0 {
+		return 0
+	}
+	return max(by-x.shard.loop.Now(), 1)
 }
 
 // awaitPool waits for something to happen in a pool.
@@ -130,7 +163,7 @@ func (x *exchange) awaitPool(p *pool, by time.Duration) *failure {
 func (p *pool) lay(k *link) *trunk {
 	t := &trunk{fresh: true}
 	k.conn.SetWriteTimeout(0)
-	t.Client = h2.NewClient(k.conn, &p.shard.proxy.HTTP2)
+	t.Client = h2.NewClient(k.conn, p.shard.http2(&p.shard.requests.Endpoints, p.shard.set.UpstreamIdle))
 	t.OnChange(func() { p.changed(t) })
 	p.trunks = append(p.trunks, t)
 	return t
@@ -138,12 +171,7 @@ func (p *pool) lay(k *link) *trunk {
 
 // stream opens a stream on the trunk that has the fewest, or returns nil if none has one to give.
 func (p *pool) stream() (*link, error) {
-	var best *trunk
-	for _, t := range p.trunks {
-		if t.Settled() && t.Free() && (best == nil || t.Streams() < best.Streams()) {
-			best = t
-		}
-	}
+	best := p.freest()
 	if best == nil {
 		return nil, nil
 	}
@@ -167,9 +195,10 @@ func (s *shard) strand(conn *eventloop.Conn, p *pool, t *trunk) *link {
 	return k
 }
 
-// changed looks after a trunk of which something has changed.
+// changed looks after a trunk of which something has changed. One that nobody uses stays for
+// UpstreamIdle, which it looks to itself, unless no connection is to be kept at all.
 func (p *pool) changed(t *trunk) {
-	if t.Err() != nil || t.Streams() == 0 && !t.fresh && (!t.Usable() || p.left || p.shard.draining) {
+	if t.Err() != nil || t.Streams() == 0 && !t.fresh && (!t.Usable() || p.left || p.shard.draining || p.shard.set.PoolPerEndpoint == 0) {
 		p.cut(t)
 	}
 	p.wake()
@@ -183,6 +212,9 @@ func (p *pool) cut(t *trunk) {
 			t.Close()
 			p.endpoint.Disconnect()
 			p.shard.requests.Closed.Add(1)
+			if kind, yes := t.Abuse(); yes {
+				p.abused(kind)
+			}
 			return
 		}
 	}
@@ -223,17 +255,14 @@ func refusedFailure(err error) *failure {
 // settle tells the endpoint how a call of gRPC has ended whose head promised well: its status
 // stands behind the messages.
 func (x *exchange) settle() {
-	if !x.grpc || x.up.trunk == nil || x.resp.Status != http.StatusOK {
+	if !x.grpc || x.resp.Status != http.StatusOK {
 		return
 	}
 	if _, told := x.grpcHead(); told {
 		return
 	}
-	code := metrics.GRPCMissing
-	if n, ended := h2.Status(x.up.conn); ended && n >= 0 && n < int(code) {
-		code = metrics.GRPCCode(n)
-	}
-	x.shard.requests.GRPC(code)
+	code := x.grpcEnd()
+	x.countGRPC(code)
 	r := grpcResult(code)
 	if x.pending {
 		if r.Outcome == upstream.Success {
@@ -246,6 +275,21 @@ func (x *exchange) settle() {
 	}
 }
 
+// grpcEnd is the status behind the messages.
+func (x *exchange) grpcEnd() metrics.GRPCCode {
+	var n int
+	var told bool
+	if x.up.trunk != nil {
+		n, told = h2.Status(x.up.conn)
+	} else {
+		n, told = x.back.body.GRPCStatus()
+	}
+	if !told || n < 0 || n >= int(metrics.GRPCMissing) {
+		return metrics.GRPCMissing
+	}
+	return metrics.GRPCCode(n)
+}
+
 // promiseAfter is how long a call of gRPC may last before its head counts: it says how a short one
 // has ended only with its trailers, and a stream may last for hours.
 const promiseAfter = time.Second
@@ -253,7 +297,7 @@ const promiseAfter = time.Second
 // openEnded tells whether the response is a call of gRPC of which the end is still to come. One that
 // decides about an endpoint that has been ejected counts by its head.
 func (x *exchange) openEnded() bool {
-	if !x.grpc || x.up.trunk == nil || x.resp.Status != http.StatusOK || x.lease.Probe() {
+	if !x.grpc || x.resp.Status != http.StatusOK || x.lease.Probe() {
 		return false
 	}
 	_, ended := x.grpcHead()

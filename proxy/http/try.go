@@ -47,7 +47,7 @@ func (t *try) let(l *eventloop.Loop) {
 func (x *exchange) hear(t *try) (bool, error) {
 	for {
 		if t.uw > 0 {
-			n, err := t.resp.Parse(t.ub[:t.uw], x.req.MethodID, &x.shard.proxy.Limits)
+			n, err := t.resp.Parse(t.ub[:t.uw], x.req.MethodID, &x.shard.set.Limits)
 			switch {
 			case err != nil:
 				return false, err
@@ -82,7 +82,7 @@ func (x *exchange) hear(t *try) (bool, error) {
 			return false, err
 		}
 		t.heard = true
-		x.shard.silence.heardFrom(t.up.pool, x.shard.loop.Now(), x.shard.proxy.Retry.Stalled)
+		x.shard.silence.heardFrom(t.up.pool, x.shard.loop.Now(), x.shard.set.Retry.Stalled)
 		t.uw += n
 	}
 }
@@ -94,7 +94,7 @@ func (x *exchange) connect() *failure {
 	if x.next.Endpoint() != nil {
 		x.lease, x.next = x.next, upstream.Lease{}
 	} else {
-		lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
+		lease, err := s.set.Service.Acquire(x.key, x.tried...)
 		if err != nil {
 			return unavailable(err)
 		}
@@ -107,7 +107,7 @@ func (x *exchange) connect() *failure {
 		}
 		x.tried = append(x.tried, x.lease.Endpoint())
 		x.lease.Release()
-		lease, err := s.proxy.Service.Acquire(x.key, x.tried...)
+		lease, err := s.set.Service.Acquire(x.key, x.tried...)
 		if err != nil {
 			x.lease = upstream.Lease{}
 			return f
@@ -131,16 +131,16 @@ func (x *exchange) open() *failure {
 		}
 	}
 	x.reused = false
-	f := x.dial(pool)
+	f := x.dial(pool, x.within(s.set.ConnectTimeout))
 	if f != nil && f.cause != metrics.CauseOverLimit {
 		x.attempts++
 	}
 	return f
 }
 
-// dial connects to the pool's endpoint, for as long as the client is there.
-func (x *exchange) dial(p *pool) *failure {
-	limit := x.within(x.shard.proxy.ConnectTimeout)
+// dial connects to the pool's endpoint, within limit, 0 being any time, and for as long as the client
+// is there.
+func (x *exchange) dial(p *pool, limit time.Duration) *failure {
 	var k *link
 	var err error
 	if p.endpoint.AddrPort().IsValid() {

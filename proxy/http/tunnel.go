@@ -92,7 +92,7 @@ func (x *exchange) carry() *failure {
 			}
 		}
 		if ended[0] && ended[1] {
-			return nil
+			return x.emptied()
 		}
 		if out == unfinished || back == unfinished {
 			continue
@@ -105,10 +105,22 @@ func (x *exchange) carry() *failure {
 	}
 }
 
+// emptied waits until both sides have got what TLS may still hold for them.
+func (x *exchange) emptied() *failure {
+	for _, side := range [...]*eventloop.Conn{x.conn, x.up.conn} {
+		if err := side.Flush(x.shard.set.StreamIdle); errors.Is(err, os.ErrDeadlineExceeded) {
+			return &failure{cause: metrics.CauseIdleTimeout, err: err}
+		} else if err != nil {
+			return x.torn(side, err)
+		}
+	}
+	return nil
+}
+
 // idle waits until something can be moved.
 func (x *exchange) idle(out, back state) *failure {
 	client, up := wants(out, back)
-	limit := x.shard.proxy.StreamIdle
+	limit := x.shard.set.StreamIdle
 	if limit <= 0 {
 		limit = -1
 	}

@@ -93,22 +93,27 @@ func (x *exchange) gone() error {
 
 // bound sets deadlines for what is waited for: a client that sends no body, or takes no
 // response, has ClientIdle, an endpoint that takes no request RequestTimeout, one that sends
-// no more of its response StreamIdle. It takes back those for what is not waited for any
+// no more of its response StreamIdle. So has the client of a call of gRPC that sends nothing: a stream
+// in both directions may be there to listen. It takes back those for what is not waited for any
 // more: time that one side lets pass must not be held against the other. What an endpoint
 // has for the head of its response is set by converse.
 func (x *exchange) bound(client, up eventloop.Events) {
-	p := x.shard.proxy
+	set := x.shard.set
 	if client|x.bounded != 0 {
-		deadlines(x.conn, x.bounded, client, p.ClientIdle, p.ClientIdle)
+		read := set.ClientIdle
+		if x.grpc {
+			read = set.StreamIdle
+		}
+		deadlines(x.conn, x.bounded, client, read, set.ClientIdle)
 		x.bounded = client
 	}
-	write := p.RequestTimeout
+	write := set.RequestTimeout
 	if !x.begun {
 		up &^= eventloop.Readable
 		write = x.within(write)
 	}
 	if up|x.upBounded != 0 {
-		deadlines(x.up.conn, x.upBounded, up, p.StreamIdle, write)
+		deadlines(x.up.conn, x.upBounded, up, set.StreamIdle, write)
 		x.upBounded = up
 	}
 }
@@ -131,7 +136,7 @@ func deadlines(c *eventloop.Conn, before, now eventloop.Events, read, write time
 // tell writes something of our own to the client.
 func (x *exchange) tell(b []byte) error {
 	x.bounded |= eventloop.Writable
-	x.conn.SetWriteTimeout(x.shard.proxy.ClientIdle)
+	x.conn.SetWriteTimeout(x.shard.set.ClientIdle)
 	n, err := x.conn.Write(b)
 	x.sent += int64(n)
 	x.shard.requests.BytesOut.Add(uint64(n))

@@ -37,10 +37,10 @@ var errWentDown = errors.New("it went down meanwhile")
 // after the first are paid for from the service's retry budget: when everything is down, each
 // client must not become several. An endpoint that may have no more connections costs nothing.
 func (s *session) connect() bool {
-	p := s.lane.proxy
-	budget := p.service.Budget()
+	p := s.set
+	budget := p.Service.Budget()
 	budget.Deposit()
-	for s.dials < p.tries && len(s.tries) < p.tries+maxPassed && !s.failed {
+	for s.dials < p.Tries && len(s.tries) < p.Tries+maxPassed && !s.failed {
 		before := s.dials
 		if before > 0 && !budget.Withdraw() {
 			break
@@ -63,7 +63,7 @@ func (s *session) connect() bool {
 // connectNext tries an endpoint that has not been tried.
 func (s *session) connectNext() bool {
 	var err error
-	if s.lease, err = s.lane.proxy.service.Acquire(s.key(), s.avoid...); err != nil {
+	if s.lease, err = s.set.Service.Acquire(s.key(), s.avoid...); err != nil {
 		s.fail(causeOf(err), err)
 		return false
 	}
@@ -80,7 +80,7 @@ func (s *session) connectNext() bool {
 // be tried elsewhere.
 func (s *session) key() upstream.PickKey {
 	key := upstream.PickKey{Repeatable: true}
-	if hash := s.lane.proxy.hash; hash != nil {
+	if hash := s.set.Hash; hash != nil {
 		if addr := s.client.RemoteAddrPort().Addr(); addr.IsValid() {
 			s.address = addr.As16()
 			key.Hash = hash(s.address[:])
@@ -103,14 +103,14 @@ func (s *session) dial() bool {
 	s.dials++
 	var c *eventloop.Conn
 	if ap := e.AddrPort(); ap.IsValid() {
-		c, err = l.Dial(ap, s.connectTimeout)
+		c, err = l.Dial(ap, s.set.ConnectTimeout)
 	} else {
-		c, err = l.DialAddress(e.Address(), s.connectTimeout)
+		c, err = l.DialAddress(e.Address(), s.set.ConnectTimeout)
 	}
-	if err == nil && s.lane.proxy.sendProxy > 0 {
+	if err == nil && s.set.SendProxy > 0 {
 		err = s.introduce(c)
 	}
-	if err == nil && s.lane.proxy.upstreamTLS != nil {
+	if err == nil && s.set.UpstreamTLS != nil {
 		c, err = s.secured(c, e)
 	}
 	e.EndConnect(err == nil)
@@ -143,7 +143,7 @@ func (s *session) dial() bool {
 
 // secured makes a connection to an endpoint one with TLS, and waits for the handshake.
 func (s *session) secured(c *eventloop.Conn, e *upstream.Endpoint) (*eventloop.Conn, error) {
-	config := s.lane.proxy.upstreamTLS()
+	config := s.set.UpstreamTLS()
 	if config.ServerName == "" {
 		config = config.Clone()
 		if host, _, err := net.SplitHostPort(e.Address()); err == nil {
@@ -151,7 +151,7 @@ func (s *session) secured(c *eventloop.Conn, e *upstream.Endpoint) (*eventloop.C
 		}
 	}
 	upper := secure.Client(c, config).Upper()
-	upper.SetWriteTimeout(s.connectTimeout)
+	upper.SetWriteTimeout(s.set.ConnectTimeout)
 	for {
 		made, err := upper.Established()
 		if made {
@@ -206,7 +206,7 @@ func (s *session) introduce(c *eventloop.Conn) error {
 	buf := s.lane.loop.Buffer()
 	defer s.lane.loop.Release(buf)
 	var header []byte
-	if s.lane.proxy.sendProxy == 1 {
+	if s.set.SendProxy == 1 {
 		header = preamble.AppendV1(buf[:0], source, destination)
 	} else {
 		header = preamble.AppendV2(buf[:0], source, destination)

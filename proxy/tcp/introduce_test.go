@@ -23,7 +23,7 @@ func TestEndpointsAreToldTheClientBeforeAnythingElse(t *testing.T) {
 	for name, upstreamTLS := range map[string]func() *tls.Config{"in plain text": nil, "by TLS": endpointTLS()} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(t)
-			s := enter(t, setup{instances: []string{o.addr}, options: Options{SendProxy: 1, UpstreamTLS: upstreamTLS}})
+			s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{SendProxy: 1, UpstreamTLS: upstreamTLS}}})
 			client := s.dial()
 			say(t, client, "\x16 hello")
 			server := o.accept()
@@ -48,7 +48,7 @@ func portOf(c net.Conn) string {
 
 func TestTheSecondVersionOfTheHeader(t *testing.T) {
 	o := newOrigin(t)
-	s := enter(t, setup{instances: []string{o.addr}, options: Options{SendProxy: 2}})
+	s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{SendProxy: 2}}})
 	client := s.dial()
 	server := o.accept()
 	b := make([]byte, preamble.MaxV2)
@@ -67,7 +67,7 @@ func TestTheSecondVersionOfTheHeader(t *testing.T) {
 // The endpoint accepts and says nothing more. Who waits for it may leave, and it is not to blame.
 func TestAClientThatLeavesEndsTheHandshakeWithTheEndpoint(t *testing.T) {
 	o := newOrigin(t)
-	s := enter(t, setup{instances: []string{o.addr}, options: Options{UpstreamTLS: endpointTLS(), ConnectTimeout: time.Hour}})
+	s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{UpstreamTLS: endpointTLS(), ConnectTimeout: time.Hour}}})
 	client := s.dial()
 	server := o.accept()
 	hear(t, server, "\x16\x03\x01")

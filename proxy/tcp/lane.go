@@ -47,9 +47,7 @@ func (l *lane) enter(c *eventloop.Conn) *session {
 	l.conns.Accepted.Add(1)
 	l.sessions.Started.Add(1)
 	l.active++
-	set := l.proxy.settings.Load()
-	s.lane, s.client = l, c
-	s.connectTimeout, s.idleTimeout = set.connect, set.idle
+	s.lane, s.client, s.set = l, c, l.proxy.settings.Load()
 	s.began = l.loop.Now()
 	s.inLane.session, s.inEndpoint.session = s, s
 	l.all.push(&s.inLane)

@@ -25,7 +25,7 @@ func closedPorts(t testing.TB, n int) (dead []string) {
 
 func TestTriesAreThoseOfTheOptions(t *testing.T) {
 	for _, n := range []int{1, 2, 5} {
-		s := enter(t, setup{instances: closedPorts(t, 7), options: Options{Tries: n}})
+		s := enter(t, setup{instances: closedPorts(t, 7), options: Options{Settings: Settings{Tries: n}}})
 		s.refused()
 		if got := s.tried(metrics.CauseConnectFailed); got != n {
 			t.Errorf("%d endpoints were tried, want %d", got, n)
@@ -70,7 +70,7 @@ func TestFullEndpointsArePassedOver(t *testing.T) {
 		o := newOrigin(t)
 		origins, addrs = append(origins, o), append(addrs, o.addr)
 	}
-	s := enter(t, setup{instances: addrs, options: Options{Tries: 1}, service: upstream.Options{Endpoint: upstream.Limits{Connections: 1}}})
+	s := enter(t, setup{instances: addrs, options: Options{Settings: Settings{Tries: 1}}, service: upstream.Options{Endpoint: upstream.Limits{Connections: 1}}})
 	for range origins { // each takes one, though a session may dial one only
 		client := s.dial()
 		say(t, client, "hello")
@@ -129,7 +129,7 @@ func TestConnectionsOfTheServiceAreLimited(t *testing.T) {
 
 func TestPendingConnectionsAreLimited(t *testing.T) {
 	deaf := deafPort(t)
-	s := enter(t, setup{instances: []string{deaf}, service: upstream.Options{Endpoint: upstream.Limits{Pending: 1}}, options: Options{ConnectTimeout: 500 * time.Millisecond}})
+	s := enter(t, setup{instances: []string{deaf}, service: upstream.Options{Endpoint: upstream.Limits{Pending: 1}}, options: Options{Settings: Settings{ConnectTimeout: 500 * time.Millisecond}}})
 	first := s.dial()
 	s.awaitInFlight(deaf, 1)
 	s.refused()
@@ -186,7 +186,7 @@ func TestHashOfTheClientsAddress(t *testing.T) {
 	for want, hash := range map[uint64]func([]byte) uint64{0: nil, 42: hash} {
 		o := newOrigin(t)
 		keys := make(chan upstream.PickKey, 10)
-		s := enter(t, setup{instances: []string{o.addr}, options: Options{Hash: hash}, service: upstream.Options{
+		s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{Hash: hash}}, service: upstream.Options{
 			Policy: func(c upstream.Candidates) upstream.Picker { return keyed{c.Endpoints, keys} },
 		}})
 		client, server := s.dial(), o.accept()
@@ -207,7 +207,7 @@ func TestClientOfAUnixSocketHasNoHash(t *testing.T) {
 	keys := make(chan upstream.PickKey, 10)
 	s := enter(t, setup{
 		instances: []string{o.addr}, listen: t.TempDir() + "/s",
-		options: Options{Hash: func([]byte) uint64 { return 42 }},
+		options: Options{Settings: Settings{Hash: func([]byte) uint64 { return 42 }}},
 		service: upstream.Options{Policy: func(c upstream.Candidates) upstream.Picker { return keyed{c.Endpoints, keys} }},
 	})
 	client, server := s.dial(), o.accept()

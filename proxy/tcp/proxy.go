@@ -22,10 +22,15 @@ const (
 
 // Options say what a Proxy is for. Service, Sessions and Listener are required.
 type Options struct {
-	Service  *upstream.Service
+	Settings
 	Log      *zap.Logger // nil: nothing is logged
 	Sessions *metrics.TCP
 	Listener *metrics.Listener
+}
+
+// Settings are what a Proxy can take new ones of while sessions run; see Reconfigure.
+type Settings struct {
+	Service *upstream.Service
 
 	ConnectTimeout time.Duration // for each endpoint tried; 0: DefaultConnectTimeout
 	IdleTimeout    time.Duration // no byte either way; 0: DefaultIdleTimeout, negative: no limit
@@ -53,60 +58,54 @@ type Options struct {
 	CloseOnDown bool
 }
 
+// withDefaults returns a copy in which nothing is left to say.
+func (s Settings) withDefaults() *Settings {
+	if s.Tries <= 0 {
+		s.Tries = DefaultTries
+	}
+	if s.ConnectTimeout <= 0 {
+		s.ConnectTimeout = DefaultConnectTimeout
+	}
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = DefaultIdleTimeout
+	}
+	return &s
+}
+
 // A Proxy turns the connections of a service's listeners into sessions. Accepted is for the
 // loops; the other methods may be called from any goroutine that is not a loop.
 type Proxy struct {
-	service  *upstream.Service
+	name     string // of the service
 	log      *zap.Logger
 	group    *eventloop.Group
 	lanes    []*lane // by the index of their loop
-	settings atomic.Pointer[settings]
-	tries    int
-	hash     func([]byte) uint64
-	tls      *tls.Config
-
-	upstreamTLS func() *tls.Config
-	acceptFrom  preamble.Senders
-	sendProxy   int
-}
-
-// settings may change while sessions run.
-type settings struct {
-	connect, idle time.Duration
-	closeOnDown   bool
+	settings atomic.Pointer[Settings]
 }
 
 var _ eventloop.Acceptor = (*Proxy)(nil)
 
-// New makes a Proxy whose sessions run on the loops of group. It registers with the service
-// and therefore comes before Service.Run.
+// New makes a Proxy whose sessions run on the loops of group. It follows the service and therefore
+// comes before Service.Run.
 func New(group *eventloop.Group, o Options) *Proxy {
-	p := &Proxy{service: o.Service, log: o.Log, group: group, tries: o.Tries, hash: o.Hash, tls: o.TLS, upstreamTLS: o.UpstreamTLS, acceptFrom: o.AcceptFrom, sendProxy: o.SendProxy}
-	if p.tries <= 0 {
-		p.tries = DefaultTries
-	}
+	p := &Proxy{name: o.Service.Name(), log: o.Log, group: group}
 	if p.log == nil {
 		p.log = zap.NewNop()
 	}
-	p.Reconfigure(o.ConnectTimeout, o.IdleTimeout, o.CloseOnDown)
+	p.Reconfigure(o.Settings)
 	for _, l := range group.Loops() {
 		p.lanes = append(p.lanes, newLane(p, l, o.Sessions.Shard(l.Index()), o.Listener.Shard(l.Index())))
 	}
-	o.Service.OnEvent(p.event)
+	p.Follow(o.Service)
 	return p
 }
 
-// Reconfigure changes what Options said, for sessions that begin from now on; closeOnDown
-// holds for those that run as well. Values are understood as in Options.
-func (p *Proxy) Reconfigure(connectTimeout, idleTimeout time.Duration, closeOnDown bool) {
-	if connectTimeout <= 0 {
-		connectTimeout = DefaultConnectTimeout
-	}
-	if idleTimeout == 0 {
-		idleTimeout = DefaultIdleTimeout
-	}
-	p.settings.Store(&settings{connect: connectTimeout, idle: idleTimeout, closeOnDown: closeOnDown})
-}
+// Follow has the proxy heed what happens to the endpoints of a service that Settings will name. It
+// comes before Service.Run.
+func (p *Proxy) Follow(s *upstream.Service) { s.OnEvent(p.event) }
+
+// Reconfigure changes the settings for sessions that begin from now on; CloseOnDown holds for those
+// that run as well. They go on with the endpoints that they have, also of another service.
+func (p *Proxy) Reconfigure(s Settings) { p.settings.Store(s.withDefaults()) }
 
 // Accepted begins a session; it is called on the connection's loop.
 func (p *Proxy) Accepted(c *eventloop.Conn) {
@@ -115,7 +114,7 @@ func (p *Proxy) Accepted(c *eventloop.Conn) {
 
 // event is called on the service's goroutine.
 func (p *Proxy) event(ev upstream.Event) {
-	if ev.Kind != upstream.Retired && ev.Kind != upstream.Down || !p.settings.Load().closeOnDown {
+	if ev.Kind != upstream.Retired && ev.Kind != upstream.Down || !p.settings.Load().CloseOnDown {
 		return
 	}
 	e := ev.Endpoint
@@ -149,3 +148,6 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Release does nothing: no connection is kept for later.
+func (p *Proxy) Release() {}

@@ -42,7 +42,6 @@ func (s *session) report(lasted time.Duration) {
 // fields say what the session was. They are made for the few sessions that are logged.
 func (s *session) fields(lasted time.Duration) []zap.Field {
 	f := []zap.Field{
-		zap.String("service", s.lane.proxy.service.Name()),
 		zap.String("client", clientOf(s.client)),
 		zap.Uint64("bytes_in", s.up.moved),
 		zap.Uint64("bytes_out", s.down.moved),

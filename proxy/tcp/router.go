@@ -21,8 +21,6 @@ import (
 type RouterOptions struct {
 	Log      *zap.Logger // nil: nothing is logged
 	Unrouted *metrics.Unrouted
-	// AcceptFrom are those who must begin with a PROXY header, which comes before the name.
-	AcceptFrom preamble.Senders
 	// Timeout is how long a client may take to say its name; 0: 10 s.
 	Timeout time.Duration
 }
@@ -36,7 +34,6 @@ type Router struct {
 	group    *eventloop.Group
 	routes   atomic.Pointer[routes]
 	unrouted *metrics.Unrouted
-	from     preamble.Senders
 	timeout  time.Duration
 	halls    []*hall // by the index of their loop
 }
@@ -46,22 +43,23 @@ var _ eventloop.Acceptor = (*Router)(nil)
 // NewRouter makes a Router on the loops of group, which are those of the Proxies. Without SetRoutes
 // it refuses everything.
 func NewRouter(group *eventloop.Group, o RouterOptions) *Router {
-	r := &Router{log: o.Log, group: group, unrouted: o.Unrouted, from: o.AcceptFrom, timeout: o.Timeout}
+	r := &Router{log: o.Log, group: group, unrouted: o.Unrouted, timeout: o.Timeout}
 	if r.timeout <= 0 {
 		r.timeout = handshakeTime
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
-	r.SetRoutes(nil)
+	r.SetRoutes(nil, nil)
 	for _, l := range group.Loops() {
 		r.halls = append(r.halls, &hall{router: r, loop: l})
 	}
 	return r
 }
 
-// SetRoutes changes where connections go whose names are not known yet.
-func (r *Router) SetRoutes(all []Route) { r.routes.Store(newRoutes(all)) }
+// SetRoutes changes where connections go whose names are not known yet. Those who come from one of
+// the networks of from must begin with a PROXY header, which comes before the name.
+func (r *Router) SetRoutes(from preamble.Senders, all []Route) { r.routes.Store(newRoutes(from, all)) }
 
 // Accepted waits for the name that a connection asks for; it is called on the connection's loop.
 func (r *Router) Accepted(c *eventloop.Conn) {
@@ -185,7 +183,7 @@ func (a *arrival) route(t *eventloop.Task) *session {
 func (a *arrival) session(t *eventloop.Task) *session {
 	h := a.hall
 	introduced := false
-	if h.router.from.Has(a.client) {
+	if h.router.routes.Load().from.Has(a.client) {
 		if err := preamble.Receive(t, a.client, h.router.timeout); err != nil {
 			a.refuse(reasonOf(err, metrics.UnroutedMalformed), err)
 			return nil

@@ -34,7 +34,7 @@ type crossing struct {
 }
 
 // cross builds a crossing. Routes are names, separated by blanks, by service; "" gets all else.
-func cross(t *testing.T, routes map[string]string, o RouterOptions) *crossing {
+func cross(t *testing.T, routes map[string]string, o RouterOptions, from ...netip.Prefix) *crossing {
 	t.Helper()
 	x := &crossing{stage: enter(t, setup{}), origins: make(map[string]*origin)}
 	o.Log, o.Unrouted = x.proxy.log, x.registry.Unrouted("crossing")
@@ -43,9 +43,9 @@ func cross(t *testing.T, routes map[string]string, o RouterOptions) *crossing {
 	for service, names := range routes {
 		origin := newOrigin(t)
 		x.origins[service] = origin
-		table = append(table, Route{Names: strings.Fields(names), Proxy: x.neighbour(service, origin.addr, o)})
+		table = append(table, Route{Names: strings.Fields(names), Proxy: x.neighbour(service, origin.addr, from)})
 	}
-	x.router.SetRoutes(table)
+	x.router.SetRoutes(from, table)
 	ln, err := x.group.Listen("tcp", "127.0.0.1:0", x.router, eventloop.ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -62,12 +62,12 @@ func cross(t *testing.T, routes map[string]string, o RouterOptions) *crossing {
 }
 
 // neighbour makes another service's proxy on the stage's loops.
-func (x *crossing) neighbour(name, address string, o RouterOptions) *Proxy {
+func (x *crossing) neighbour(name, address string, from preamble.Senders) *Proxy {
 	x.t.Helper()
 	source := newFakeSource()
 	service := upstream.New(upstream.Options{Name: name, Source: source, Policy: inOrder})
-	p := New(x.group, Options{Service: service, Log: zap.NewNop(), Sessions: x.registry.TCP(name),
-		Listener: x.registry.Listener(name, "tcp"), AcceptFrom: o.AcceptFrom})
+	p := New(x.group, Options{Settings: Settings{Service: service, AcceptFrom: from}, Log: zap.NewNop(), Sessions: x.registry.TCP(name),
+		Listener: x.registry.Listener(name, "tcp")})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { service.Run(ctx) })
@@ -276,14 +276,13 @@ func TestRoutesChangeForNamesThatAreNotKnownYet(t *testing.T) {
 	say(t, client, string(b[:10]))
 	x.awaitArrivals(1)
 	two := x.router.routes.Load().hosts["b.example"]
-	x.router.SetRoutes([]Route{{Names: []string{"a.example"}, Proxy: two}})
+	x.router.SetRoutes(nil, []Route{{Names: []string{"a.example"}, Proxy: two}})
 	say(t, client, string(b[10:]))
 	x.wantAt("two", client, b)
 }
 
 func TestAProxyHeaderComesBeforeTheName(t *testing.T) {
-	from := preamble.Senders{netip.MustParsePrefix("127.0.0.0/8")}
-	x := cross(t, map[string]string{"named": "a.example"}, RouterOptions{AcceptFrom: from})
+	x := cross(t, map[string]string{"named": "a.example"}, RouterOptions{}, netip.MustParsePrefix("127.0.0.0/8"))
 	b := hello(t, "a.example")
 	client := x.dial()
 	say(t, client, "PROXY TCP4 192.0.2.1 192.0.2.2 1000 443\r\n"+string(b))
@@ -322,7 +321,7 @@ func TestHandshakesPassThrough(t *testing.T) {
 }
 
 func TestRoutingAllocatesLittle(t *testing.T) {
-	table := newRoutes([]Route{{Names: []string{"a.example", "*.example"}, Proxy: new(Proxy)}})
+	table := newRoutes(nil, []Route{{Names: []string{"a.example", "*.example"}, Proxy: new(Proxy)}})
 	names := [][]byte{[]byte("a.example"), []byte("x.y.z.example"), []byte("a.b.c.d.e.f")}
 	if n := testing.AllocsPerRun(100, func() {
 		for _, name := range names {

@@ -3,6 +3,8 @@ package tcp
 import (
 	"bytes"
 	"strings"
+
+	"sidecar/proxy/preamble"
 )
 
 // A Route says which of the services that share a socket a connection is for.
@@ -16,13 +18,14 @@ type Route struct {
 
 // routes is a table of Routes that never changes.
 type routes struct {
+	from   preamble.Senders
 	hosts  map[string]*Proxy
 	below  map[string]*Proxy // by what follows the "*."
 	others *Proxy            // nil: whatever is for nobody is refused
 }
 
-func newRoutes(all []Route) *routes {
-	t := &routes{hosts: make(map[string]*Proxy), below: make(map[string]*Proxy)}
+func newRoutes(from preamble.Senders, all []Route) *routes {
+	t := &routes{from: from, hosts: make(map[string]*Proxy), below: make(map[string]*Proxy)}
 	for _, r := range all {
 		if len(r.Names) == 0 {
 			t.others = r.Proxy

@@ -39,7 +39,7 @@ func end(t testing.TB, client, server net.Conn) {
 func TestNextEndpointWhenOneDoesNotAccept(t *testing.T) {
 	o := newOrigin(t)
 	dead := []string{closedPort(t), "unix:/nonexistent/socket", closedPort(t), closedPort(t)}
-	s := enter(t, setup{instances: append(dead, o.addr), options: Options{Tries: 5}})
+	s := enter(t, setup{instances: append(dead, o.addr), options: Options{Settings: Settings{Tries: 5}}})
 	s.service.Snapshot()
 	client := s.dial()
 	say(t, client, "said before anyone listened")
@@ -63,7 +63,7 @@ func TestNextEndpointWhenOneIsDeaf(t *testing.T) {
 	s := enter(t, setup{
 		instances: []string{deaf, o.addr},
 		service:   upstream.Options{Policy: policy},
-		options:   Options{ConnectTimeout: 50 * time.Millisecond},
+		options:   Options{Settings: Settings{ConnectTimeout: 50 * time.Millisecond}},
 	})
 	client, server := s.dial(), o.accept()
 	talk(t, client, server)
@@ -95,7 +95,7 @@ func asStrings(a []any) (s []string) {
 }
 
 func TestResetWhenTheOnlyEndpointIsDeaf(t *testing.T) {
-	s := enter(t, setup{instances: []string{deafPort(t)}, options: Options{ConnectTimeout: 20 * time.Millisecond}})
+	s := enter(t, setup{instances: []string{deafPort(t)}, options: Options{Settings: Settings{ConnectTimeout: 20 * time.Millisecond}}})
 	s.refused()
 	s.wantFailed(metrics.CauseConnectTimeout)
 }
@@ -168,7 +168,7 @@ func TestSessionsOfARetiredEndpointRunOn(t *testing.T) {
 
 func TestSessionsOfARetiredEndpointAreCut(t *testing.T) {
 	o, other := newOrigin(t), newOrigin(t)
-	s := enter(t, setup{loops: 2, instances: []string{o.addr}, options: Options{CloseOnDown: true}})
+	s := enter(t, setup{loops: 2, instances: []string{o.addr}, options: Options{Settings: Settings{CloseOnDown: true}}})
 	quiet, quietServer := s.dial(), o.accept()
 	talk(t, quiet, quietServer)
 	half, halfServer := s.dial(), o.accept()
@@ -250,7 +250,7 @@ func TestSessionsOfAnEndpointThatIsMarkedDown(t *testing.T) {
 			p := new(prober)
 			s := enter(t, setup{
 				instances: []string{o.addr},
-				options:   Options{CloseOnDown: closeOnDown},
+				options:   Options{Settings: Settings{CloseOnDown: closeOnDown}},
 				service: upstream.Options{HealthCheck: &upstream.HealthCheck{Prober: p, Settings: healthcheck.Settings{
 					Interval: time.Millisecond, Timeout: time.Second, Rise: 1, Fall: 1,
 				}}},
@@ -277,7 +277,7 @@ func TestSessionsOfAnEndpointThatIsMarkedDown(t *testing.T) {
 func TestEndpointRetiredWhileItIsDialled(t *testing.T) {
 	o := newOrigin(t)
 	deaf := deafPort(t)
-	s := enter(t, setup{instances: []string{deaf}, options: Options{CloseOnDown: true, ConnectTimeout: 300 * time.Millisecond}})
+	s := enter(t, setup{instances: []string{deaf}, options: Options{Settings: Settings{CloseOnDown: true, ConnectTimeout: 300 * time.Millisecond}}})
 	client := s.dial()
 	s.awaitInFlight(deaf, 1)
 	s.retire(deaf, o.addr)
@@ -304,7 +304,7 @@ func TestSettingsChangeWhileSessionsRun(t *testing.T) {
 	s := enter(t, setup{instances: []string{o.addr}})
 	client, server := s.dial(), o.accept()
 	talk(t, client, server)
-	s.proxy.Reconfigure(0, 0, true)
+	s.proxy.Reconfigure(Settings{Service: s.service, CloseOnDown: true})
 	s.retire(o.addr)
 	hearReset(t, client)
 	hearReset(t, server)
@@ -364,7 +364,7 @@ func TestDrainCutsWhatIsLeftAtItsDeadline(t *testing.T) {
 
 func TestDrainCutsASessionThatIsStillDialling(t *testing.T) {
 	deaf := deafPort(t)
-	s := enter(t, setup{instances: []string{deaf}, options: Options{ConnectTimeout: 100 * time.Millisecond}})
+	s := enter(t, setup{instances: []string{deaf}, options: Options{Settings: Settings{ConnectTimeout: 100 * time.Millisecond}}})
 	client := s.dial()
 	s.awaitInFlight(deaf, 1)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"sidecar/internal/eventloop"
@@ -27,10 +28,9 @@ type session struct {
 	address  [16]byte  // of the client, where its endpoint is picked by that
 	up, down direction // client to endpoint, and back
 
-	connectTimeout time.Duration
-	idleTimeout    time.Duration
-	began          time.Duration // loop time
-	active         time.Duration // loop time at which a byte moved last
+	set    *Settings     // as they were when it began
+	began  time.Duration // loop time
+	active time.Duration // loop time at which a byte moved last
 
 	introduced bool // its PROXY header has been taken
 
@@ -84,13 +84,13 @@ const handshakeTime = 10 * time.Second
 // secure takes the PROXY header and makes the client's connection one with TLS, where these are
 // asked for; false means that the session has failed.
 func (s *session) secure(t *eventloop.Task) bool {
-	if !s.introduced && s.lane.proxy.acceptFrom.Has(s.client) {
+	if !s.introduced && s.set.AcceptFrom.Has(s.client) {
 		if err := preamble.Receive(t, s.client, handshakeTime); err != nil {
 			s.fail(metrics.CauseBadRequest, err)
 			return false
 		}
 	}
-	config := s.lane.proxy.tls
+	config := s.set.TLS
 	if config == nil {
 		return true
 	}
@@ -110,6 +110,8 @@ func (s *session) move(t *eventloop.Task) state {
 		s.step(&s.up)
 		s.step(&s.down)
 		if s.up.done && s.down.done {
+			s.empty(s.client, metrics.CauseClientGone)
+			s.empty(s.endpoint, metrics.CauseReset)
 			return over
 		}
 		s.mute()
@@ -160,6 +162,23 @@ func (s *session) step(d *direction) {
 		s.fail(metrics.CauseClientGone, err)
 	default:
 		s.fail(metrics.CauseReset, err)
+	}
+}
+
+// empty waits until all that was written to c has left, which TLS may hold. Only then has the session
+// ended well: unlike the kernel, the layer does not go on when it is closed.
+func (s *session) empty(c *eventloop.Conn, gone metrics.Cause) {
+	if s.failed {
+		return
+	}
+	switch err := c.Flush(s.set.IdleTimeout); {
+	case err == nil:
+	case errors.Is(err, eventloop.ErrClosed):
+		s.fail(metrics.CauseDraining, err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.fail(metrics.CauseIdleTimeout, nil)
+	default:
+		s.fail(gone, err)
 	}
 }
 
@@ -228,10 +247,10 @@ func (s *session) mute() {
 
 // left is how long the session may go on without a byte, or negative without a limit.
 func (s *session) left() time.Duration {
-	if s.idleTimeout <= 0 {
+	if s.set.IdleTimeout <= 0 {
 		return -1
 	}
-	return max(0, s.idleTimeout-(s.lane.loop.Now()-s.active))
+	return max(0, s.set.IdleTimeout-(s.lane.loop.Now()-s.active))
 }
 
 // passed tells whether it is no use to wait for a connection: nothing is wanted of it, and

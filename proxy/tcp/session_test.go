@@ -324,7 +324,7 @@ func TestLastWordsArriveBeforeTheReset(t *testing.T) {
 func TestIdleSessionsEnd(t *testing.T) {
 	t.Run("quiet from the beginning", func(t *testing.T) {
 		o := newOrigin(t)
-		s := enter(t, setup{instances: []string{o.addr}, options: Options{IdleTimeout: 20 * time.Millisecond}})
+		s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{IdleTimeout: 20 * time.Millisecond}}})
 		client, server := s.dial(), o.accept()
 		hearReset(t, client)
 		hearReset(t, server)
@@ -332,7 +332,7 @@ func TestIdleSessionsEnd(t *testing.T) {
 	})
 	t.Run("quiet after a while", func(t *testing.T) {
 		o := newOrigin(t)
-		s := enter(t, setup{instances: []string{o.addr}, options: Options{IdleTimeout: 200 * time.Millisecond}})
+		s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{IdleTimeout: 200 * time.Millisecond}}})
 		client, server := s.dial(), o.accept()
 		for range 100 {
 			say(t, client, "ping")
@@ -346,7 +346,7 @@ func TestIdleSessionsEnd(t *testing.T) {
 	})
 	t.Run("half-closed", func(t *testing.T) {
 		o := newOrigin(t)
-		s := enter(t, setup{instances: []string{o.addr}, options: Options{IdleTimeout: 20 * time.Millisecond}})
+		s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{IdleTimeout: 20 * time.Millisecond}}})
 		client, server := s.dial(), o.accept()
 		closeWrite(t, client)
 		hearEnd(t, server)
@@ -356,7 +356,7 @@ func TestIdleSessionsEnd(t *testing.T) {
 	})
 	t.Run("not read any more", func(t *testing.T) {
 		o := newOrigin(t)
-		s := enter(t, setup{instances: []string{o.addr}, options: Options{IdleTimeout: 20 * time.Millisecond}})
+		s := enter(t, setup{instances: []string{o.addr}, options: Options{Settings: Settings{IdleTimeout: 20 * time.Millisecond}}})
 		client, server := s.dial(), o.accept()
 		if err := sendNoise(client, 1, 1<<30); err == nil {
 			t.Error("a gibibyte went to nobody")

@@ -26,12 +26,16 @@ type Body struct {
 	done     bool
 	response bool // faults are the instance's
 	state    chunkState
-	fields   uint8 // in the trailer section so far
-	extra    int32 // octets of the size line that are still to be dropped
-	trailer  int32 // octets of the trailer section so far
-	overhead int32 // framing in excess of what data justifies
-	left     int64 // data up to the next framing, or up to the end
-	seen     int64 // data so far
+	fields   uint16 // in the trailer section so far
+	extra    int32  // octets of the size line that are still to be dropped
+	trailer  int32  // octets of the trailer section so far
+	overhead int32  // framing in excess of what data justifies
+	grpc     int32  // grpc-status of the trailer section, plus one
+	left     int64  // data up to the next framing, or up to the end
+	seen     int64  // data so far
+
+	maxTrailer int32 // octets of the trailer section, 0: the default; see Limits
+	maxFields  uint16
 }
 
 // Init makes b a body that begins; n is the length of a Length body.
@@ -90,8 +94,9 @@ func (b *Body) Skip(n int64) {
 //
 // Next takes all there is, over several calls if need be, with one exception:
 // an incomplete line of a chunked body's framing or trailer section is left
-// alone (skip and take are 0), to be presented again, with more behind it, at
-// most MaxTrailerLine octets.
+// alone (skip and take are 0), to be presented again, with more behind it: at
+// most as many octets as the head before it was allowed (Limits.MaxHead), after
+// Init alone as many as by default.
 //
 // An error is an *Error; skip and take then tell what precedes the mistake. The
 // message cannot be completed any more.

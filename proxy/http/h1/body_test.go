@@ -81,10 +81,10 @@ var chunkedBodies = []chunkedBody{
 	{"9112§7.1.2/lf-at-the-end", "0\r\nX-T: x\r\n\n", "400 bad-trailer", "", ""},
 	{"9112§7.1.2/cr", "0\r\nX-T: x\ry\r\n\r\n", "400 bad-trailer", "", ""},
 	{"9112§7.1.2/nul", "0\r\nX-T: x\x00\r\n\r\n", "400 bad-trailer", "", ""},
-	{"9112§7.1.2/line-too-long", "0\r\nX-T: " + strings.Repeat("x", MaxTrailerLine), "431 trailer-too-large", "", ""},
-	{"9112§7.1.2/line-too-long-with-end", "0\r\nX-T: " + strings.Repeat("x", MaxTrailerLine) + "\r\n\r\n", "431 trailer-too-large", "", ""},
-	{"9112§7.1.2/too-large", "0\r\n" + strings.Repeat("X-T: "+strings.Repeat("x", 4000)+"\r\n", 5), "431 trailer-too-large", "", ""},
-	{"9112§7.1.2/too-many", "0\r\n" + strings.Repeat("X-T: 1\r\n", 101), "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/line-too-long", "0\r\nX-T: " + strings.Repeat("x", defaultMaxHead), "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/line-too-long-with-end", "0\r\nX-T: " + strings.Repeat("x", defaultMaxHead) + "\r\n\r\n", "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/too-large", "0\r\n" + strings.Repeat("X-T: "+strings.Repeat("x", 4000)+"\r\n", 17), "431 trailer-too-large", "", ""},
+	{"9112§7.1.2/too-many", "0\r\n" + strings.Repeat("X-T: 1\r\n", defaultMaxFields+1), "431 trailer-too-large", "", ""},
 }
 
 // follow gives in to b in pieces of at most size octets, as a connection would,
@@ -107,7 +107,7 @@ func follow(t testing.TB, b *Body, in string, size int) (out, rest string, err e
 				return string(passed), string(held) + in, err
 			}
 			if skip+take == 0 {
-				if len(held) >= MaxTrailerLine {
+				if len(held) >= defaultMaxHead {
 					t.Fatalf("Next leaves %d octets alone: %.50q…", len(held), held)
 				}
 				break

@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// Limits bound a head. A field that is zero means its default.
+// Limits bound a head, and the trailer section that may follow behind the body
+// likewise. A field that is zero means its default.
 type Limits struct {
 	MaxHead   int // octets from the first of the head to its empty line; 64 KiB if 0; 1 GiB at most
 	MaxFields int // field lines; 256 if 0; 65535 at most

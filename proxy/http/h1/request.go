@@ -104,7 +104,7 @@ func (r *Request) parse(buf []byte, lim *Limits) (int, *fault) {
 	}
 	r.buf = buf[:n]
 	r.progress = complete
-	return n, r.finish()
+	return n, r.finish(lim)
 }
 
 func (h *Head) incomplete() {
@@ -215,7 +215,7 @@ func version(buf []byte, i int, stop byte) (minor, end int, f *fault) {
 }
 
 // finish settles what needs the whole head.
-func (r *Request) finish() *fault {
+func (r *Request) finish(lim *Limits) *fault {
 	buf := r.buf
 	r.Method = buf[r.method:r.methodEnd]
 	r.MethodID = MethodOf(r.Method)
@@ -246,6 +246,7 @@ func (r *Request) finish() *fault {
 	default:
 		r.Body.Init(NoBody, 0)
 	}
+	r.Body.bound(lim)
 	if r.Seen.Has(KindExpect) {
 		return r.expect()
 	}

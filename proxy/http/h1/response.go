@@ -59,7 +59,7 @@ func (r *Response) parse(buf []byte, method Method, lim *Limits) (int, *fault) {
 	case n > 0:
 		r.buf = buf[:n]
 		r.progress = complete
-		return n, r.finish(method)
+		return n, r.finish(method, lim)
 	case full:
 		return 0, faultHeadLarge
 	}
@@ -116,7 +116,7 @@ func (r *Response) statusLine(buf []byte) *fault {
 }
 
 // finish settles what needs the whole head.
-func (r *Response) finish(method Method) *fault {
+func (r *Response) finish(method Method, lim *Limits) *fault {
 	r.Reason = r.buf[r.reason:r.reasonEnd]
 	if r.Seen&hopKinds != 0 {
 		if f := r.control(); f != nil {
@@ -145,6 +145,7 @@ func (r *Response) finish(method Method) *fault {
 		r.KeepAlive = false
 	}
 	r.Body.response = true
+	r.Body.bound(lim)
 	return nil
 }
 

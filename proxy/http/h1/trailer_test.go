@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -41,13 +42,13 @@ var trailers = []struct{ name, in, want string }{
 	{"9112§2.2/bare-cr-at-the-end", "X-T: 1\r\r\n", "400 bad-trailer"},
 	{"9112§2.2/bare-lf", "X-T: 1\nX-U: 2\r\n", "400 bad-trailer"},
 	{"9112§2.2/bare-lf-first", "\n", "400 bad-trailer"},
-	{"9112§7.1.2/longest-line", "X: " + strings.Repeat("x", MaxTrailerLine-5) + "\r\n", "="},
-	{"9112§7.1.2/line-too-long", "X: " + strings.Repeat("x", MaxTrailerLine-4) + "\r\n", "431 trailer-too-large"},
-	{"9112§7.1.2/largest", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 3) + "X: " + strings.Repeat("x", 4089) + "\r\n", "="},
-	{"9112§7.1.2/too-large", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 3) + "X: " + strings.Repeat("x", 4090) + "\r\n", "431 trailer-too-large"},
-	{"9112§7.1.2/most-fields", strings.Repeat("X: 1\r\n", maxTrailerFields), "="},
-	{"9112§7.1.2/too-many-fields", strings.Repeat("X: 1\r\n", maxTrailerFields+1), "431 trailer-too-large"},
-	{"9112§7.1.2/too-many-that-are-dropped", strings.Repeat("Host: 1\r\n", maxTrailerFields+1), "431 trailer-too-large"},
+	{"9112§7.1.2/longest-line", "X: " + strings.Repeat("x", defaultMaxHead-len("X: \r\n\r\n")) + "\r\n", "="},
+	{"9112§7.1.2/line-too-long", "X: " + strings.Repeat("x", defaultMaxHead-len("X: \r\n")+1) + "\r\n", "431 trailer-too-large"},
+	{"9112§7.1.2/largest", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 15) + "X: " + strings.Repeat("x", 4089) + "\r\n", "="},
+	{"9112§7.1.2/too-large", strings.Repeat("X: "+strings.Repeat("x", 4091)+"\r\n", 15) + "X: " + strings.Repeat("x", 4090) + "\r\n", "431 trailer-too-large"},
+	{"9112§7.1.2/most-fields", strings.Repeat("X: 1\r\n", defaultMaxFields), "="},
+	{"9112§7.1.2/too-many-fields", strings.Repeat("X: 1\r\n", defaultMaxFields+1), "431 trailer-too-large"},
+	{"9112§7.1.2/too-many-that-are-dropped", strings.Repeat("Host: 1\r\n", defaultMaxFields+1), "431 trailer-too-large"},
 }
 
 func TestTrailers(t *testing.T) {
@@ -94,5 +95,68 @@ func TestUntrailable(t *testing.T) {
 				t.Errorf("%q, %v", out, err)
 			}
 		})
+	}
+}
+
+// What bounds a head bounds the trailer section behind it, for requests and for responses.
+func TestTrailersAreBoundedAsHeadsAre(t *testing.T) {
+	lim := &Limits{MaxHead: 100, MaxFields: 3}
+	for section, want := range map[string]string{
+		"X: " + strings.Repeat("x", 93) + "\r\n":  "",
+		"X: " + strings.Repeat("x", 94) + "\r\n":  "trailer-too-large",
+		"X: " + strings.Repeat("x", 200) + "\r\n": "trailer-too-large",
+		"A: 1\r\nB: 2\r\nC: 3\r\n":                "",
+		"A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n":        "trailer-too-large",
+	} {
+		var q Request
+		if n, err := q.Parse([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), lim); n == 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		var p Response
+		if n, err := p.Parse([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), MethodPost, lim); n == 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		for status, body := range map[int]Body{431: q.Body, 502: p.Body} {
+			for _, size := range []int{1, 7, 1 << 20} {
+				b := body
+				_, _, err := follow(t, &b, "0\r\n"+section+"\r\n", size)
+				got := ""
+				if e := (*Error)(nil); errors.As(err, &e) {
+					if got = e.Cause; e.Status != status {
+						t.Errorf("%d octets: %v with status %d, want %d", len(section), err, e.Status, status)
+					}
+				}
+				if got != want || b.Done() != (want == "") {
+					t.Errorf("%d octets in pieces of %d: %v, want %q", len(section), size, err, want)
+				}
+			}
+		}
+	}
+}
+
+func TestGRPCStatusOfATrailerSection(t *testing.T) {
+	for section, want := range map[string]int{
+		"":                                      -1,
+		"X: 1\r\n":                              -1,
+		"grpc-status: 0\r\n":                    0,
+		"X: 1\r\nGrpc-Status:\t14 \r\nY: 2\r\n": 14,
+		"grpc-status: 3\r\ngrpc-status: 5\r\n":  5,
+		"grpc-status: 3\r\ngrpc-status: x\r\n":  -1,
+		"grpc-status:\r\n":                      -1,
+		"grpc-status: -1\r\n":                   -1,
+		"grpc-status: 4294967295\r\n":           -1,
+		"grpc-status: 99999999999999999999\r\n": -1,
+	} {
+		for _, decode := range []bool{false, true} {
+			var b Body
+			b.Init(Chunked, 0)
+			b.Decode = decode
+			if _, _, err := follow(t, &b, "2\r\nhi\r\n0\r\n"+section+"\r\n", 3); err != nil {
+				t.Fatal(err)
+			}
+			if code, ok := b.GRPCStatus(); code != want || ok != (want >= 0) {
+				t.Errorf("%q: %d, %v, want %d", section, code, ok, want)
+			}
+		}
 	}
 }

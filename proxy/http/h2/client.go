@@ -84,12 +84,20 @@ func (k *Client) GoAway() bool { return k.c.away }
 // Err is why the connection has ended, nil as long as it has not.
 func (k *Client) Err() error { return k.c.err }
 
+// Abuse is what the connection was ended for, if the server has abused it.
+func (k *Client) Abuse() (Flood, bool) { return k.c.abuse, k.c.abuse < FloodKinds }
+
 // Close ends the connection and all of its streams.
 func (k *Client) Close() {
-	if c := k.c; c.err == nil {
-		c.goaway(0, NoError, "")
-		c.fail(errClosed)
+	if k.c.err == nil {
+		k.c.leave()
 	}
+}
+
+// leave ends a client's connection.
+func (c *conn) leave() {
+	c.goaway(0, NoError, "")
+	c.fail(errClosed)
 }
 
 func (c *conn) usable() bool { return c.err == nil && !c.away && c.next <= maxStreamID }

@@ -37,6 +37,7 @@ type conn struct {
 	accept  func(*eventloop.Conn) // server
 	changed func()                // client
 	err     error                 // why the connection has ended
+	abuse   Flood                 // … if it was this, FloodKinds: it was not
 	ended   bool                  // nothing is sent any more by Flush
 
 	buf     []byte // of the loop, while it holds a part of a frame or is read into: buf[:got]
@@ -73,6 +74,7 @@ type conn struct {
 	orphans  int               // of these, those that wait for the peer alone
 	live     int               // streams that somebody uses
 	lastPeer uint32            // highest stream that the client has opened
+	lastTold uint32            // … of which it has been told that it is looked at
 	next     uint32            // the next one that we open
 	gone     departed
 
@@ -86,7 +88,7 @@ type conn struct {
 	began     time.Duration
 	heard     time.Duration // when octets came last
 	pinged    time.Duration // when a sign of life was asked for, 0: not
-	moved     bool          // something has, either way, since the last ping
+	moved     bool          // something has since the last ping: for a client, from the server
 	drained   time.Duration // when draining began
 	idleSince time.Duration
 	stuck     time.Duration // since when many streams wait for windows, and none sends
@@ -112,6 +114,8 @@ func newConn(sock *eventloop.Conn, o *Options) *conn {
 	}
 	c.settingsTime, c.pingTime, c.quietTime, c.orphanTime = settingsTime, pingTime, quietTime, orphanTime
 	c.moved = true
+	c.abuse, c.lastTold = FloodKinds, maxStreamID
+	c.opts.Counters.Connections.Add(1)
 	c.line.of = inLine
 	c.peerMax = unknownMax
 	c.packer = newPacker(c.opts.Scheme)
@@ -214,8 +218,11 @@ func (c *conn) quit(err *Error) {
 	}
 }
 
-// goaway says that no stream above last will be looked at.
+// goaway says that no stream above last will be looked at, or above what was said before: streams
+// that come behind that are not looked at (RFC 9113 §6.8).
 func (c *conn) goaway(last uint32, code Code, reason string) {
+	c.lastTold = min(c.lastTold, last)
+	last = c.lastTold
 	c.opts.Counters.GoawaysOut.Add(1)
 	c.room()
 	c.out = appendGoaway(c.out, last, code, reason)
@@ -283,6 +290,7 @@ func (c *conn) part() {
 	if c.err != errClosed && !errors.As(c.err, &told) {
 		return
 	}
+	c.withhold()
 	c.breakStreams()
 	c.ended = true
 	c.sock.Watch(nil)

@@ -2,7 +2,9 @@ package h2
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 
 	"sidecar/internal/eventloop"
 )
@@ -69,10 +71,23 @@ func (c *conn) beginSettings(f *frame) *Error {
 	return nil
 }
 
-// takeSettings does what the peer's settings say, and says so.
+// takeSettings does what the peer's settings say, and says so. All windows are changed once only,
+// however often a frame says how large they are.
 func (c *conn) takeSettings(b []byte) *Error {
+	window := c.peerWindow
 	for ; len(b) >= 6; b = b[6:] {
-		if err := c.takeSetting(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:])); err != nil {
+		id, v := binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:])
+		if id == settingWindow {
+			if v > maxWindow {
+				return broken(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE")
+			}
+			window = int(v)
+		} else if err := c.takeSetting(id, v); err != nil {
+			return err
+		}
+	}
+	if window != c.peerWindow {
+		if err := c.resizeWindows(window); err != nil {
 			return err
 		}
 	}
@@ -98,11 +113,6 @@ func (c *conn) takeSetting(id uint16, v uint32) *Error {
 		}
 	case settingStreams:
 		c.peerMax = min(v, maxStreamID)
-	case settingWindow:
-		if v > maxWindow {
-			return broken(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE")
-		}
-		return c.resizeWindows(int(v))
 	case settingFrame:
 		if v < defaultFrame || v > 1<<24-1 {
 			return broken(ProtocolError, "SETTINGS_MAX_FRAME_SIZE")
@@ -160,6 +170,9 @@ func (c *conn) takeReset(id uint32, code Code) {
 		return
 	}
 	err.unprocessed = code == RefusedStream && c.client && !s.headed
+	if err.unprocessed {
+		c.opts.Counters.Refused.Add(1)
+	}
 	c.lose(s, err)
 }
 
@@ -171,7 +184,7 @@ func (c *conn) takeGoaway(last uint32, code Code) {
 	if c.client {
 		err := &Error{Code: code, Remote: true, unprocessed: true}
 		for s := c.all.first; s != nil; s = s.links[inAll].next {
-			if s.err == nil && !s.orphan && (s.id == 0 || s.id > last) {
+			if s.err == nil && !s.orphan && !s.peerDone && (s.id == 0 || s.id > last) {
 				s.err = err
 				c.forget(s)
 				c.told = append(c.told, s.conn)
@@ -180,6 +193,23 @@ func (c *conn) takeGoaway(last uint32, code Code) {
 		c.tell(ends)
 	}
 	c.notify()
+}
+
+// withhold takes back the heads of which no octet has been sent, and all behind the first of them:
+// the users of these streams hear that the server knows nothing of them, and may ask elsewhere.
+func (c *conn) withhold() {
+	first := uint64(math.MaxUint64)
+	for s := c.all.first; s != nil && c.client; s = s.links[inAll].next {
+		if s.id != 0 && s.headAt >= c.flushed {
+			first = min(first, s.headAt)
+		}
+	}
+	if first == math.MaxUint64 {
+		return
+	}
+	told := new(Error)
+	errors.As(c.err, &told)
+	c.out = appendGoaway(c.out[:c.sent+int(first-c.flushed)], c.lastTold, told.Code, told.Reason)
 }
 
 // breakStreams ends all streams because the connection has ended. Of those of which not an octet

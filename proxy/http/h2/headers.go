@@ -198,7 +198,7 @@ func (c *conn) takeResponse(b *block) {
 	text, status, body, err := c.list.response(s.inbox.open(c.loop, 0), b.end, s.text.method())
 	s.inbox.put(text)
 	if err != nil {
-		c.malformed(s)
+		c.malformed(s, err)
 		return
 	}
 	c.moving(0)
@@ -217,15 +217,17 @@ func (c *conn) takeResponse(b *block) {
 func (c *conn) takeTrailers(b *block) {
 	s := b.s
 	if !b.end {
-		c.malformed(s)
+		c.malformed(s, errTrailersOpen)
 		return
 	}
 	lines, err := c.list.trailers(c.lines[:0])
 	if err != nil {
-		c.malformed(s)
+		c.malformed(s, err)
 		return
 	}
-	c.lines = lines
+	if c.lines = lines; cap(lines) > keepLines {
+		c.lines = nil
+	}
 	s.status = b.status
 	s.peerEnded(c, lines)
 }

@@ -23,6 +23,9 @@ const (
 	frameBonus = 4
 	bonusBytes = 512
 	frameMost  = 64 << 10
+	// bonusFrom is how much data a frame that is received must carry, or end a stream with: from
+	// less nothing follows that a peer would have to answer.
+	bonusFrom = 16
 )
 
 const (
@@ -73,9 +76,27 @@ func (c *conn) idling(f Flood) {
 	}
 }
 
-// moving counts a frame that opens a stream or carries so much data.
+// moving counts a frame of the peer's that opens a stream or carries so much data.
 func (c *conn) moving(data int) {
+	c.earn(data)
+	c.stir()
+}
+
+// pushing is moving for what we send. To a server it is no sign that may be answered with another
+// ping soon: those of gRPC count pings between which they have sent nothing themselves.
+func (c *conn) pushing(data int) {
+	c.earn(data)
+	if !c.client {
+		c.stir()
+	}
+}
+
+func (c *conn) earn(data int) {
 	c.frames.left = min(c.frames.left+frameBonus+data/bonusBytes, frameMost)
+}
+
+// stir notes that something has moved.
+func (c *conn) stir() {
 	if !c.moved {
 		c.moved = true
 		c.arm()
@@ -85,7 +106,13 @@ func (c *conn) moving(data int) {
 // flood ends the connection because of abuse.
 func (c *conn) flood(f Flood) {
 	if c.err == nil {
-		c.opts.Counters.Floods[f].Add(1)
+		c.abused(f)
 		c.quit(broken(EnhanceYourCalm, "too many "+f.String()))
 	}
+}
+
+// abused takes note of what the connection is ended for.
+func (c *conn) abused(f Flood) {
+	c.opts.Counters.Floods[f].Add(1)
+	c.abuse = f
 }

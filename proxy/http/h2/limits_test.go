@@ -25,6 +25,12 @@ func (r *raw) wantFlood(kind Flood) {
 			r.Errorf("%d floods of %v, want %d", n, f, want)
 		}
 	}
+	s := r.server(0)
+	r.on(func() {
+		if f, ok := s.Abuse(); f != kind || !ok {
+			r.Errorf("abuse: %v, %v", f, ok)
+		}
+	})
 	r.conn.Close()
 	r.quiet()
 }
@@ -223,6 +229,7 @@ func TestAHeaderListThatIsTooLarge(t *testing.T) {
 // Who has us answer, and does not read, is cut off before the answers take much memory.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	tt := newTester(t)
+	tt.opts.Window, tt.opts.ConnWindow = 8<<20, 8<<20
 	r := tt.dial(tt.serve(hang))
 	r.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	r.headers(1, false, r.post())
@@ -231,7 +238,7 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		defer close(done)
 		var frames []byte
 		for range 1000 {
-			frames = append(appendHeader(frames, 1, frameData, 0, 1), 'x')
+			frames = append(appendHeader(frames, bonusFrom, frameData, 0, 1), make([]byte, bonusFrom)...)
 			for range frameBonus {
 				frames = appendPing(frames, 0, 1)
 			}

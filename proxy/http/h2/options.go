@@ -23,13 +23,14 @@ type Options struct {
 	// as nothing but the answer comes it is asked again after five minutes only, since servers
 	// of gRPC do not stand more. Default 15 s.
 	Ping time.Duration
-	// Idle is how long a server keeps a connection without streams. Default: for ever.
+	// Idle is how long a connection without streams is kept. Default: for ever.
 	Idle time.Duration
 	// Stall is how long a peer may take nothing of what is ready to be sent to it. Default 30 s.
 	Stall time.Duration
 	// Scheme is what a client says in :scheme. Default http.
 	Scheme string
-	// Counters is where events are counted, by one loop or by many. May be nil.
+	// Counters is where events are counted: one for both roles, or for each loop and role its own.
+	// May be nil.
 	Counters *Counters
 }
 
@@ -68,16 +69,17 @@ func (o *Options) filled() Options {
 }
 
 // Counters are what has happened on connections of HTTP/2. They only grow, and may be read at
-// any time.
+// any time. Those of metrics have the same fields, so that a pointer can be converted.
 type Counters struct {
-	Streams    atomic.Uint64 // opened
-	Refused    atomic.Uint64 // … by a client beyond our limit, and refused
-	ResetsIn   atomic.Uint64 // streams that the peer has reset
-	ResetsOut  atomic.Uint64 // … that we have
-	GoawaysIn  atomic.Uint64
-	GoawaysOut atomic.Uint64
-	PingsLost  atomic.Uint64 // connections given up because a ping was not answered
-	Floods     [FloodKinds]atomic.Uint64
+	Connections atomic.Uint64 // begun
+	Streams     atomic.Uint64 // opened
+	Refused     atomic.Uint64 // a client's beyond our limit, or ours that a server has refused
+	ResetsIn    atomic.Uint64 // streams that the peer has reset, those that it has refused included
+	ResetsOut   atomic.Uint64 // … that we have, likewise
+	GoawaysIn   atomic.Uint64
+	GoawaysOut  atomic.Uint64
+	PingsLost   atomic.Uint64 // connections given up because a ping was not answered
+	Floods      [FloodKinds]atomic.Uint64
 }
 
 // A Flood is a kind of abuse for which a connection was ended, with ENHANCE_YOUR_CALM as far

@@ -277,11 +277,14 @@ func (c *conn) beginData(f *frame) *Error {
 
 // weigh counts a frame of DATA for what it is worth.
 func (c *conn) weigh(f *frame) {
-	if f.body == 0 && f.flags&flagEndStream == 0 {
+	switch ends := f.flags&flagEndStream != 0; {
+	case f.body == 0 && !ends:
 		c.idling(FloodEmpty)
-		return
+	case f.body < bonusFrom && !ends:
+		c.stir()
+	default:
+		c.moving(f.body)
 	}
-	c.moving(f.body)
 }
 
 // takeData hands data to its stream. What nobody wants is given back at once.
@@ -301,7 +304,7 @@ func (c *conn) takeData(f *frame, p []byte) {
 		text, err := s.frame.data(text, p[:n])
 		s.inbox.put(text)
 		if err != nil {
-			c.malformed(s)
+			c.malformed(s, err)
 			return
 		}
 		p = p[n:]

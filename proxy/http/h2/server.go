@@ -33,5 +33,8 @@ func (s *Server) Drain() { s.c.startDrain() }
 // Close ends the connection and all of its streams.
 func (s *Server) Close() { s.c.quit(broken(NoError, "")) }
 
+// Abuse is what the connection was ended for, if the client has abused it.
+func (s *Server) Abuse() (Flood, bool) { return s.c.abuse, s.c.abuse < FloodKinds }
+
 // Streams is how many streams somebody uses.
 func (s *Server) Streams() int { return s.c.live }

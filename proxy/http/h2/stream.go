@@ -2,13 +2,19 @@ package h2
 
 import (
 	"io"
+	"strings"
 	"time"
 
 	"sidecar/internal/eventloop"
 )
 
-// keepStreams is how many streams a connection keeps for later.
-const keepStreams = 256
+const (
+	// keepStreams is how many streams a connection keeps for later, and keepIdle how many of these
+	// one that has had none for spareTime.
+	keepStreams = 256
+	keepIdle    = 8
+	spareTime   = 5 * time.Second
+)
 
 // A stream is one request and its response. It is the layer of a connection of which the bytes
 // are HTTP/1.1: as a server it is read the request from and written the response to, as a
@@ -81,6 +87,17 @@ func (c *conn) discard(s *stream) {
 	}
 }
 
+// shrink gives back the memory that only many streams, or large ones, need.
+func (c *conn) shrink() {
+	c.spare, c.lines = append([]*stream(nil), c.spare[:keepIdle]...), nil
+	for _, s := range c.spare {
+		*s = stream{c: c, status: -1}
+	}
+	if len(c.streams) == 0 {
+		c.streams = make(map[uint32]*stream)
+	}
+}
+
 // forget makes the stream one that the peer cannot reach any more.
 func (c *conn) forget(s *stream) {
 	if s.id != 0 {
@@ -126,15 +143,21 @@ func (c *conn) reset(id uint32, code Code) {
 }
 
 // refuse resets a stream, which may not exist, because of what the peer has sent on it.
-func (c *conn) refuse(id uint32, code Code) {
+func (c *conn) refuse(id uint32, code Code) { c.refuseFor(id, code, "") }
+
+// refuseFor is refuse with a reason, which only the stream's user is told.
+func (c *conn) refuseFor(id uint32, code Code, reason string) {
 	c.reset(id, code)
 	if s := c.streams[id]; s != nil {
-		c.lose(s, &Error{Code: code, Stream: true})
+		c.lose(s, &Error{Code: code, Stream: true, Reason: reason})
 	}
 	c.resetting()
 }
 
-func (c *conn) malformed(s *stream) { c.refuse(s.id, ProtocolError) }
+// malformed is the end of a stream of which a message is none, or too large.
+func (c *conn) malformed(s *stream, why error) {
+	c.refuseFor(s.id, ProtocolError, strings.TrimPrefix(why.Error(), "h2: "))
+}
 
 // peerEnded is END_STREAM, with the lines of trailers if there were such.
 func (s *stream) peerEnded(c *conn, trailers []byte) {
@@ -142,7 +165,7 @@ func (s *stream) peerEnded(c *conn, trailers []byte) {
 	text, err := s.frame.end(s.inbox.open(c.loop, len(trailers)+dataOverhead), trailers)
 	s.inbox.put(text)
 	if err != nil {
-		c.malformed(s)
+		c.malformed(s, err)
 		return
 	}
 	c.done(s)
@@ -162,11 +185,9 @@ func (s *stream) TryRead(b []byte) (int, error) {
 	c := s.c
 	if s.inbox.size > 0 && (s.err == nil || c.client) {
 		n := s.inbox.take(c.loop, b)
-		// What framing the text has on top of the data does not count.
-		data := min(n, s.unread)
-		if s.inbox.size == 0 {
-			data = s.unread
-		}
+		// Text is never shorter than its data, so this much has been read for sure; small pieces of
+		// data make several times as much text, and may not count as read before that is.
+		data := max(s.unread-s.inbox.size, 0)
 		if s.unread -= data; data > 0 {
 			c.taken(data)
 			s.give(c, data)
@@ -248,7 +269,7 @@ func (s *stream) headers(block []byte, end bool) {
 	}
 	c.room()
 	c.out = appendBlock(c.out, block, s.id, end, c.peerFrame)
-	c.moving(0)
+	c.pushing(0)
 	c.schedule()
 	if end {
 		s.weEnded()
@@ -291,7 +312,7 @@ func (s *stream) data(p []byte, end bool) int {
 		c.stuck = c.loop.Now()
 	}
 	c.sendWindow -= n
-	c.moving(n)
+	c.pushing(n)
 	c.schedule()
 	if end && n == len(p) {
 		s.weEnded()

@@ -23,7 +23,7 @@ func (c *conn) tick() {
 		c.drainLast()
 	}
 	if c.sent < len(c.out) && c.stalled() {
-		c.opts.Counters.Floods[FloodStall].Add(1)
+		c.abused(FloodStall)
 		c.fail(errStall)
 		return
 	}
@@ -33,6 +33,9 @@ func (c *conn) tick() {
 	if c.stuck != 0 && now-c.stuck >= c.opts.Stall {
 		c.flood(FloodStall)
 		return
+	}
+	if c.live == 0 && len(c.spare) > keepIdle && now-c.idleSince >= spareTime {
+		c.shrink()
 	}
 	switch {
 	case c.pinged != 0 && c.heard > c.pinged:
@@ -48,7 +51,10 @@ func (c *conn) tick() {
 		c.room()
 		c.out = appendPing(c.out, 0, pingAlive)
 		c.schedule()
-	case c.live == 0 && !c.client && c.opts.Idle > 0 && now-c.idleSince >= c.opts.Idle:
+	case c.live > 0 || c.opts.Idle <= 0 || now-c.idleSince < c.opts.Idle:
+	case c.client:
+		c.leave()
+	default:
 		c.startDrain()
 	}
 }
@@ -73,12 +79,15 @@ func (c *conn) due() time.Duration {
 	if c.orphans > 0 {
 		sooner(c.orphaned + c.orphanTime)
 	}
+	if c.live == 0 && len(c.spare) > keepIdle {
+		sooner(c.idleSince + spareTime)
+	}
 	switch {
 	case c.pinged != 0:
 		sooner(c.pinged + c.pingTime)
 	case c.live > 0:
 		sooner(c.nextPing())
-	case !c.client && c.opts.Idle > 0 && c.drain == serving:
+	case c.opts.Idle > 0 && c.drain == serving:
 		sooner(c.idleSince + c.opts.Idle)
 	}
 	return at

@@ -206,3 +206,44 @@ func TestAStreamThatThePeerDoesNotEnd(t *testing.T) {
 	r.conn.Close()
 	tt.quiet()
 }
+
+// Servers of gRPC take it for abuse if they are pinged again without having sent anything.
+func TestWhatAClientSendsIsNoReasonToPingAgain(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Ping = short
+	k, r := tt.serveRaw()
+	s := r.open(k, 1, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for {
+		if f, ok := r.next().(*http2.PingFrame); ok && !f.IsAck() {
+			r.check(r.fr.WritePing(true, f.Data))
+			break
+		}
+	}
+	tt.until("the answer is there", func() bool { return k.c.heard > k.c.pinged })
+	tt.on(func() {
+		if _, err := s[0].TryWrite([]byte("5\r\nhello\r\n")); err != nil {
+			t.Error(err)
+		}
+		if at := k.c.nextPing(); at < k.c.heard+quietTime {
+			t.Errorf("it is pinged again after %v", at-k.c.heard)
+		}
+	})
+	r.headers(1, false, r.block(":status", "200"))
+	tt.until("it has been heard", func() bool { return s[0].Has(eventloop.Readable) })
+	tt.on(func() {
+		if at := k.c.nextPing(); at > k.c.heard+short {
+			t.Errorf("when something has come it is pinged after %v", at-k.c.heard)
+		}
+		s[0].Close()
+	})
+}
+
+func TestAClientLeavesWhenItIsNotUsed(t *testing.T) {
+	tt := newTester(t)
+	tt.opts.Idle = short
+	k, r := tt.serveRaw()
+	r.wantGoaway(http2.ErrCodeNo)
+	tt.until("it has ended", func() bool { return k.Err() != nil && !k.Usable() })
+	r.conn.Close()
+	tt.quiet()
+}

@@ -36,6 +36,8 @@ var (
 	errStatus     = newMalformed("the status is not a number that is allowed here")
 	errLength     = newMalformed("Content-Length is not one number, or not that of the octets of data")
 	errInterimEnd = newMalformed("the stream ends with an interim response")
+
+	errTrailersOpen = newMalformed("a header list behind the head does not end the stream")
 )
 
 // errListTooLarge says that a header list is larger than it may be (RFC 9113 §6.5.2, §10.5.1).

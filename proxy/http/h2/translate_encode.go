@@ -7,8 +7,8 @@ import (
 	"sidecar/proxy/http/h1"
 )
 
-// maxHeadText bounds the head of a message in HTTP/1.1. It is our own text, whose first writer
-// has bounded it by less.
+// maxHeadText bounds the head of a message in HTTP/1.1, and the trailer section behind it. It is our
+// own text, whose first writer has bounded it by less.
 const maxHeadText = 1 << 20
 
 // A sink takes what becomes of one message. None of it may be kept after the call.
@@ -51,6 +51,9 @@ func (e *encoder) begin(p *packer, kind listKind, method h1.Method) {
 	*e = encoder{packer: p, kind: kind, asked: method, buf: e.buf[:0], line: e.line[:0]}
 	if cap(e.buf) > keepBlock {
 		e.buf = nil
+	}
+	if cap(e.line) > keepBlock {
+		e.line = nil
 	}
 }
 
@@ -213,7 +216,7 @@ func (e *encoder) framing(text []byte, s sink) (int, error) {
 		if n > 0 {
 			part = text[:n]
 		}
-		if len(e.line)+len(part) > h1.MaxTrailerLine {
+		if len(e.line)+len(part) > maxHeadText {
 			return 0, errText
 		}
 		e.line = append(e.line, part...)

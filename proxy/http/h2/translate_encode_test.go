@@ -197,8 +197,8 @@ func TestTextsThatCannotPass(t *testing.T) {
 		"chunk-size":      {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\nx\r\n", nil},
 		"chunk-end":       {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", nil},
 		"trailer":         {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n0\r\nx\r\n\r\n", nil},
-		"endless-size":    {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", 5000), errAny},
-		"endless-trailer": {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n0\r\nx: " + strings.Repeat("x", h1.MaxTrailerLine), errAny},
+		"endless-size":    {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", maxHeadText), errAny},
+		"endless-trailer": {requestList, 0, postText + "Transfer-Encoding: chunked\r\n\r\n0\r\nx: " + strings.Repeat("x", maxHeadText), errAny},
 		"endless-head":    {requestList, 0, getText + "x: " + strings.Repeat("x", maxHeadText), errAny},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 
@@ -84,28 +85,17 @@ func (d *decoder) response(dst []byte, endStream bool, method h1.Method) (text [
 }
 
 // trailers appends the field lines of a trailer section: framing.end takes them. Fields that do
-// not belong there are left out (RFC 9110 §6.5.1), and so are those that exceed what h1 lets
-// pass of a trailer section: without them the message is still one.
+// not belong there are left out (RFC 9110 §6.5.1). How large the section is only the limit of begin
+// bounds here; who reads the text has a bound of its own.
 func (d *decoder) trailers(dst []byte) (lines []byte, err error) {
 	if d.err != nil {
 		return dst, d.err
-	}
-	var section h1.Body
-	section.Init(h1.Chunked, 0)
-	if _, _, err := section.Next([]byte("0\r\n")); err != nil {
-		return dst, err
 	}
 	for rest := d.lines; len(rest) > 0; {
 		n := lineLength(rest)
 		line := rest[:n]
 		rest = rest[n:]
-		before := section
-		_, take, err := section.Next(line)
-		if err != nil {
-			section = before
-			continue
-		}
-		if take > 0 {
+		if h1.Trailable(line[:bytes.IndexByte(line, ':')]) {
 			dst = append(dst, line...)
 		}
 	}

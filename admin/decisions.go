@@ -1,0 +1,65 @@
+package admin
+
+import (
+	"slices"
+	"time"
+
+	"sidecar/upstream"
+)
+
+// A told decision is one of a service, or several of one kind that came together.
+type told struct {
+	Service string `json:"service"`
+	upstream.Decision
+	Times int `json:"times"` // how many endpoints it is about, 1 or more
+}
+
+const (
+	// maxTold is how many decisions of all services the page is told.
+	maxTold = 100
+	// together is how close decisions have to be to be told as one.
+	together = 2 * time.Second
+)
+
+// latest are the last decisions about all services and their endpoints, newest first. Alike ones that
+// came together are told once: a service with thousands of instances is discovered in a moment.
+func latest(services []Service) []told {
+	var all []told
+	for i := range services {
+		decisions := alike(services[i].Service, merged(&services[i].Status))
+		all = append(all, decisions[max(0, len(decisions)-maxTold):]...)
+	}
+	slices.SortStableFunc(all, func(a, b told) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), maxTold)]
+}
+
+// alike makes one of decisions that came together and say the same of several endpoints. What their
+// checks come to is left out: it is no decision.
+func alike(service string, decisions []upstream.Decision) (all []told) {
+	for i := range decisions {
+		d := &decisions[i]
+		if d.What == "checked" {
+			continue
+		}
+		if same := lastAlike(all, d); same != nil {
+			same.Times++
+			continue
+		}
+		all = append(all, told{Service: service, Decision: *d, Times: 1})
+	}
+	return all
+}
+
+// lastAlike is what a decision can be told together with, or nil.
+func lastAlike(all []told, d *upstream.Decision) *told {
+	for i := len(all) - 1; i >= 0 && d.At.Sub(all[i].At) <= together; i-- {
+		if t := &all[i]; t.What == d.What && t.Endpoint != "" && d.Endpoint != "" && (t.Why == d.Why || comparison(d.What)) {
+			return t
+		}
+	}
+	return nil
+}
+
+// comparison tells whether a decision is about how an endpoint compares with the others. Their reasons
+// differ in numbers only, and where there are many endpoints there are many of them.
+func comparison(what string) bool { return what == "slow" || what == "even" || what == "failing" }

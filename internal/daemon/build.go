@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sidecar/config"
+)
+
+// DefaultWarming is how long a reload waits for what takes the place of something that serves: a
+// source that says nothing for so long is a mistake, or a registry that is down, and no time to change
+// over.
+const DefaultWarming = 10 * time.Second
+
+// A builder makes a state of a configuration, out of as much of the state before as stays the
+// same. Nothing of what runs is touched by it.
+type builder struct {
+	*Daemon
+	config     *config.Config
+	before     *state // with nothing in it at the start
+	registries *registries
+	made       []func() // undo what was opened, the last first
+}
+
+// undo closes what the builder has opened.
+func (b *builder) undo() {
+	for i := len(b.made) - 1; i >= 0; i-- {
+		b.made[i]()
+	}
+}
+
+// build makes the state of a configuration. If anything cannot be opened, nothing new stays
+// open, and the error says which key asked for it.
+func (b *builder) build(ctx context.Context) (st *state, err error) {
+	defer func() {
+		if err != nil {
+			b.undo()
+		}
+	}()
+	st = &state{config: b.config, registries: b.registries}
+	b.registries.inherit(b.before.registries)
+	b.made = append(b.made, func() { b.registries.close(b.before.registries) })
+	if err := b.services(st); err != nil {
+		return nil, err
+	}
+	if err := b.announcements(st); err != nil {
+		return nil, err
+	}
+	if err := b.warm(ctx, st); err != nil {
+		return nil, err
+	}
+	// The last steps, since who can ask may expect answers.
+	if err := b.sockets(st); err != nil {
+		return nil, err
+	}
+	if err := b.openAdmin(st); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func (b *builder) services(st *state) error {
+	for i := range b.config.Services {
+		c := &b.config.Services[i]
+		before := b.before.service(c.Name)
+		switch {
+		case before != nil && servicePart(b.config, c).equal(servicePart(b.before.config, before.config)):
+			b.registries.count(c)
+			st.services = append(st.services, before)
+			continue
+		case before != nil && before.config.Protocol != c.Protocol:
+			before = nil // its connections go on with the proxy that they have
+		}
+		s, err := b.newService(c, before)
+		if err != nil {
+			return fmt.Errorf("service %q: %w", c.Name, err)
+		}
+		st.services = append(st.services, s)
+	}
+	return nil
+}
+
+func (b *builder) announcements(st *state) error {
+	for i := range b.config.Registers {
+		c := &b.config.Registers[i]
+		before := b.before.announcement(c)
+		if before != nil && announcementPart(b.config, c).equal(announcementPart(b.before.config, before.config)) {
+			st.announced = append(st.announced, before)
+			continue
+		}
+		a, err := b.announce(c)
+		if err != nil {
+			return fmt.Errorf("register %q: %w", c.Name, err)
+		}
+		b.made = append(b.made, a.close)
+		st.announced = append(st.announced, a)
+	}
+	return nil
+}
+
+// warm starts what is to take the place of something that serves, and waits until it could. What
+// is entirely new has nothing to lose, and is not waited for.
+func (b *builder) warm(ctx context.Context, st *state) error {
+	limit := b.options.Warming
+	if limit <= 0 {
+		limit = DefaultWarming
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for _, s := range st.services {
+		before := b.before.service(s.config.Name)
+		if before == nil || before.upstream == s.upstream {
+			continue
+		}
+		b.starting(s.supply)
+	}
+	for _, s := range st.services {
+		before := b.before.service(s.config.Name)
+		if before == nil || before.upstream == s.upstream {
+			continue
+		}
+		if _, known := before.upstream.Instances(); !known {
+			continue // nothing was served either
+		}
+		select {
+		case <-s.upstream.Known():
+		case <-ctx.Done():
+			why := "it has said nothing"
+			if st := s.upstream.Status().Source; st.LastError != "" {
+				why = st.LastError
+			}
+			return fmt.Errorf("service %q: its new source does not know its instances within %v: %s; set discovery right, or wait until the registry answers",
+				s.config.Name, limit, why)
+		}
+	}
+	return nil
+}
+
+// starting starts a unit, unless it runs.
+func (b *builder) starting(u *unit) {
+	if u.started() {
+		return
+	}
+	u.startOnce()
+	b.made = append(b.made, u.stop)
+}
