@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -122,7 +123,7 @@ func (c *Client) refused(page string, code int, body []byte) error {
 	switch {
 	case code == http.StatusNotFound && said == "404 page not found":
 		return fmt.Errorf("admin: the sidecar on %s has no %s (answered 404 to %[2]s); is it another version? \"sidecar version\" says which this is", c.address(), page)
-	case (code == http.StatusNotFound || code == http.StatusForbidden) && said != "":
+	case said != "" && slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict}, code):
 		return errors.New("admin: " + said) // it is a sentence already, with the next step
 	}
 	return fmt.Errorf("admin: the sidecar on %s answered %d to %s: %s", c.address(), code, page, said)

@@ -22,11 +22,16 @@ type ConfigValue struct {
 	Origin string `json:"origin"`
 }
 
-// offerQuestions adds the pages about the configuration that only the command line asks for.
+// offerQuestions adds the pages that the command line asks for.
 func (s *Server) offerQuestions(mux *http.ServeMux, page func(path, about string)) {
 	if s.options.Diff != nil {
 		mux.HandleFunc("POST /diff", deliberate(s.diff))
 		page("/diff", "POST: a configuration as TOML; says what a reload to it would change")
+	}
+	if s.options.Tap != nil {
+		const path = "/tap/{service}"
+		mux.HandleFunc("GET "+path, s.tap)
+		page(path, "requests as they pass; ?rate=10&n=100&status=5xx&endpoint=ADDRESS&headers=1")
 	}
 }
 

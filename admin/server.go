@@ -10,6 +10,7 @@
 //	GET /explain          how each service stands, in the same two forms
 //	GET /explain/SERVICE  one service and its endpoints: what, why and until when
 //	GET /config           the effective configuration, with secrets hidden; ?origins=1: and where each value is from
+//	GET /tap/SERVICE      its requests as they pass, a JSON document on each line
 //	GET /version          which build this is
 //
 //	POST /reload          loads the configuration again
@@ -39,6 +40,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sidecar/tap"
 )
 
 // DefaultAddress is where a sidecar is asked when nothing else is configured.
@@ -86,6 +89,9 @@ type Options struct {
 	Origins func() []ConfigValue
 	// Diff says what a reload to this configuration would change. It changes nothing.
 	Diff func(toml []byte) (Report, error)
+	// Tap gives where a service's requests can be watched. The error is ErrNoService, or says why
+	// those of this one cannot.
+	Tap func(service string) (*tap.Point, error)
 	// Actions allows Drain and Endpoint to whoever reaches a port, and has the page offer buttons for
 	// Endpoint. Over a unix socket both are allowed without it.
 	Actions bool

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ func (f *field) checkTransport(s string) *mistake {
 		return checkNetwork(s)
 	case "server_name":
 		return checkServerName(s)
+	case "certificate_name":
+		return checkCertificateName(s)
 	default:
 		panic("config: no such check: " + f.check) //nolint:forbidigo // only a programmer's mistake leads here
 	}
@@ -45,6 +48,26 @@ func checkServerName(s string) *mistake {
 	}
 	if !validHost(name) || strings.HasSuffix(name, ".") {
 		return wrong("%q is not a name; %s", s, form)
+	}
+	return nil
+}
+
+// checkCertificateName checks a name that a client's certificate may have: a DNS name, with "*." for
+// one label, or a URI.
+func checkCertificateName(s string) *mistake {
+	const form = `want a DNS name, such as "orders.internal" or "*.orders.internal", or a URI, such as "spiffe://internal/orders"`
+	if strings.Contains(s, "://") {
+		if u, err := url.Parse(s); err != nil || u.Scheme == "" || u.Host == "" || u.String() != s || strings.Contains(s, "*") {
+			return wrong("%q is not a URI as certificates have it, and is compared as it is; %s", s, form)
+		}
+		return nil
+	}
+	name := strings.TrimPrefix(s, "*.")
+	if _, err := netip.ParseAddr(name); err == nil {
+		return wrong("%q is an ip address, which is not looked for in certificates of clients; %s", s, form)
+	}
+	if !validHost(name) || strings.HasSuffix(name, ".") {
+		return wrong("%q is a name that no certificate has; %s", s, form)
 	}
 	return nil
 }

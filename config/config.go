@@ -44,7 +44,7 @@ type Admin struct {
 	// Listen is the zero Address when the interface is off.
 	Listen Address `key:"listen" default:"127.0.0.1:9901" doc:"ip:port or unix:/path; empty: off"`
 	// Actions holds for sockets of the network too; a unix socket is asked by its own permissions.
-	Actions bool `key:"actions" default:"false" later:"true" doc:"whoever reaches listen may stop the sidecar, and take endpoints out and back; with a unix socket its permissions decide, and this is for the page only"`
+	Actions bool `key:"actions" default:"false" doc:"whoever reaches listen may stop the sidecar, and take endpoints out and back; with a unix socket its permissions decide, and this is for the page only"`
 }
 
 // Log says what is logged.
@@ -74,6 +74,6 @@ type Runtime struct {
 	Loops       int           `key:"loops" default:"0" min:"0" max:"1024" doc:"event loop threads; 0: one per CPU"`
 	StateDir    string        `key:"state_dir" default:"" fallback:"STATE_DIRECTORY" doc:"folder for the last good instance sets; empty: none; default from $STATE_DIRECTORY"`
 	Drain       time.Duration `key:"drain" default:"30s" doc:"how long a stop waits for what is running; 0s: not at all"`
-	WatchConfig bool          `key:"watch_config" default:"false" later:"true" doc:"reload when the configuration file changes, as on SIGHUP"`
+	WatchConfig bool          `key:"watch_config" default:"false" doc:"reload when the configuration file changes, as on SIGHUP"`
 	Zone        string        `key:"zone" default:"" check:"zone" doc:"the zone that this host is in, as instances name theirs; empty: zones are not looked at"`
 }

@@ -12,7 +12,7 @@ type TLS struct {
 	ClientCAFile string `key:"client_ca_file" default:"" check:"text" doc:"PEM file of the authorities that certificates of clients are from; read again on change"`
 	ClientAuth   string `key:"client_auth" default:"off" allowed:"off|optional|required" doc:"whether clients have a certificate; optional: one that is there is checked"`
 	// ClientNames is empty where ClientAuth is ClientAuthOff.
-	ClientNames []string `key:"client_names" default:"" check:"filled" doc:"names, one of which a client's certificate must have, such as [\"*.orders.internal\"]; empty: any"`
+	ClientNames []string `key:"client_names" default:"" check:"certificate_name" doc:"DNS names or URIs, one of which a client's certificate must have as a subject alternative name, such as [\"*.orders.internal\"]; common names do not count; empty: any"`
 	MinVersion  string   `key:"min_version" default:"1.2" allowed:"1.2|1.3" doc:"of TLS"`
 }
 

@@ -73,6 +73,21 @@ func (r *serviceRuling) origination() {
 		r.idle(ca, wrong("has nothing to do, since dangerously_skip_verification is true (%s); remove one of them", r.layers.origin(skip).String()))
 	}
 	r.together(cert, key)
+	if u.ServerName == "" && !u.DangerouslySkipVerification && !r.bad("upstream_tls.server_name", skip) {
+		r.named("discovery.instances", r.svc.Discovery.Instances)
+		r.named("fallback.instances", r.svc.Fallback.Instances)
+	}
+}
+
+// named checks that the address of each instance has a host, which is the name that its certificate
+// must have then.
+func (r *serviceRuling) named(path string, instances []string) {
+	for _, instance := range instances {
+		if address, _, _ := strings.Cut(instance, " "); strings.HasPrefix(address, "unix:") {
+			r.reportAt(path, wrong("%q has no host that its certificate could be for; set upstream_tls.server_name", address))
+			return
+		}
+	}
 }
 
 // serverNames checks the names by which connections are told apart, which are not case-sensitive.

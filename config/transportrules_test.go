@@ -216,6 +216,13 @@ config.toml:7: service "orders": upstream_tls.cert_file: is set without key_file
 			`config.toml:5: service "orders": sni: are for TLS that passes through, and tls.cert_files (line 7) end it here; remove one of them`,
 		},
 		{
+			"endpoints without a name to prove",
+			tcp + "[service.discovery]\nsource = \"static\"\ninstances = [\"10.0.0.1:1\", \"unix:/a weight=2\", \"unix:/b\"]\n" +
+				"[service.fallback]\ninstances = [\"unix:/c\"]\n[service.upstream_tls]\nenabled = true",
+			`config.toml:7: service "orders": discovery.instances: "unix:/a" has no host that its certificate could be for; set upstream_tls.server_name
+config.toml:9: service "orders": fallback.instances: "unix:/c" has no host that its certificate could be for; set upstream_tls.server_name`,
+		},
+		{
 			"a name twice",
 			tcp + "sni = [\"a.example\", \"A.Example\"]",
 			`config.toml:5: service "orders": sni: "a.example" is listed twice`,

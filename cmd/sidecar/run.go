@@ -51,7 +51,7 @@ and ends: no connection is refused. Both need the flag.`,
 		defer stop()
 		// Whoever reads the log may go away; by default the next line would end the process.
 		signal.Ignore(syscall.SIGPIPE)
-		cfg, err := loadConfig(*file)
+		cfg, values, err := config.LoadWithOrigins(*file, os.Environ())
 		if err != nil {
 			return err
 		}
@@ -63,7 +63,11 @@ and ends: no connection is refused. Both need the flag.`,
 			return err
 		}
 		o.File, o.Takeover = *file, *takeover
-		o.Load = func() (*config.Config, error) { return loadAgain(*file) }
+		o.Values = values
+		o.Load = func() (*config.Config, []config.Value, error) { return loadAgain(*file) }
+		o.Parse = func(text []byte) (*config.Config, error) {
+			return config.Parse("the given configuration", text, os.Environ())
+		}
 		return serve(ctx, stop, cfg, o, cmd.ErrOrStderr())
 	}
 	return cmd
@@ -89,12 +93,12 @@ func inherited(ctx context.Context, takeover string) (o daemon.Options, err erro
 }
 
 // loadAgain is loadConfig for a reload: one that asks for nothing is a mistake.
-func loadAgain(file string) (*config.Config, error) {
-	cfg, err := loadConfig(file)
+func loadAgain(file string) (*config.Config, []config.Value, error) {
+	cfg, values, err := config.LoadWithOrigins(file, os.Environ())
 	if err == nil && empty(cfg) {
 		err = errNothing
 	}
-	return cfg, err
+	return cfg, values, err
 }
 
 // errNothing is what is wrong with a configuration that is not wrong anywhere, but empty.

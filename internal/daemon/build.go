@@ -18,6 +18,7 @@ const DefaultWarming = 10 * time.Second
 type builder struct {
 	*Daemon
 	config     *config.Config
+	values     []config.Value
 	before     *state // with nothing in it at the start
 	registries *registries
 	made       []func() // undo what was opened, the last first
@@ -38,7 +39,7 @@ func (b *builder) build(ctx context.Context) (st *state, err error) {
 			b.undo()
 		}
 	}()
-	st = &state{config: b.config, registries: b.registries}
+	st = &state{config: b.config, values: b.values, registries: b.registries}
 	b.registries.inherit(b.before.registries)
 	b.made = append(b.made, func() { b.registries.close(b.before.registries) })
 	if err := b.services(st); err != nil {

@@ -19,8 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,7 +27,6 @@ import (
 	"go.uber.org/zap"
 
 	"sidecar/accesslog"
-	"sidecar/admin"
 	"sidecar/config"
 	"sidecar/discovery/lastgood"
 	"sidecar/internal/eventloop"
@@ -46,8 +43,12 @@ type Options struct {
 
 	// Load loads the configuration anew, for Reload; nil: it cannot be reloaded. Applied is told of
 	// one that runs now; it may be nil.
-	Load    func() (*config.Config, error)
+	Load    func() (*config.Config, []config.Value, error)
 	Applied func(*config.Config)
+	// Values are those of the configuration that it is started with, and Parse reads one as Load would,
+	// from text. Either may be nil.
+	Values []config.Value
+	Parse  func(text []byte) (*config.Config, error)
 	// Warming is how long a reload waits for new sources of services that serve; 0: DefaultWarming.
 	Warming time.Duration
 	// File is the configuration file, for runtime.watch_config; empty: there is none.
@@ -83,9 +84,10 @@ type Daemon struct {
 	retiring  sync.WaitGroup  // what the states before still have
 	serving   context.Context // ends when a stop begins
 	leaving   context.CancelFunc
-	quit      context.CancelFunc // ends Run, because another process goes on
-	succeeded atomic.Bool        // one does
-	lasting   context.Context    // ends when nothing may last any longer
+	ending    context.Context // ends when Run shall, because somebody has asked for it
+	quit      context.CancelFunc
+	succeeded atomic.Bool     // one does
+	lasting   context.Context // ends when nothing may last any longer
 	cut       context.CancelFunc
 }
 
@@ -107,6 +109,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if d.log == nil {
 		d.log = zap.NewNop()
 	}
+	d.ending, d.quit = context.WithCancel(context.Background())
 	d.serving, d.leaving = context.WithCancel(context.Background())
 	d.lasting, d.cut = context.WithCancel(context.Background())
 	d.reloading.Lock() // until Run runs
@@ -139,7 +142,7 @@ func (d *Daemon) open() (err error) {
 	}
 	nothing := &state{config: &config.Config{}, registries: &registries{config: &config.Config{}}}
 	d.state.Store(nothing)
-	b := &builder{Daemon: d, config: d.config, before: nothing, registries: &registries{config: d.config}}
+	b := &builder{Daemon: d, config: d.config, values: d.options.Values, before: nothing, registries: &registries{config: d.config}}
 	d.observe()
 	st, err := b.build(context.Background())
 	if err != nil {
@@ -149,69 +152,9 @@ func (d *Daemon) open() (err error) {
 	return nil
 }
 
-// openAdmin opens the admin interface, unless it stays where it is.
-func (b *builder) openAdmin(st *state) error {
-	address := b.config.Admin.Listen
-	if b.before.admin != nil && address == b.before.config.Admin.Listen {
-		st.admin = b.before.admin
-		return nil
-	}
-	if address.IsZero() {
-		return nil
-	}
-	listener, err := b.adminListener(address)
-	if err != nil {
-		return &AdminError{Address: address, Err: err}
-	}
-	a := admin.New(admin.Options{
-		Listen: address.String(), Listener: listener, Version: b.options.Version, Revision: b.options.Revision,
-		Healthy: b.healthy, Ready: b.missing, Status: b.Status, Service: b.service, Metrics: b.metrics.Handler(),
-		Config: func() ([]byte, error) { return []byte(b.state.Load().config.Redacted()), nil },
-		Log:    b.log,
-	})
-	if err := a.Start(context.Background()); err != nil {
-		return &AdminError{Address: address, Err: err}
-	}
-	st.admin = a
-	return nil
-}
-
-// adminListener is the socket at an address that was handed to the process, or nil.
-func (b *builder) adminListener(a config.Address) (net.Listener, error) {
-	var f *os.File
-	if a.Network == "systemd" {
-		files := b.inherited.Named(a.Addr)
-		if len(files) != 1 {
-			return nil, fmt.Errorf("%s: %d such sockets were handed over; the socket unit needs FileDescriptorName=%s, for one", a, len(files), a.Addr)
-		}
-		f = files[0]
-	} else if f = b.inherited.At(a.Network, a.Addr); f == nil {
-		return nil, nil //nolint:nilnil // the admin interface opens one
-	}
-	defer f.Close()
-	return net.FileListener(f)
-}
-
-// shutdown ends an admin interface, in peace if it can.
-func shutdown(a *admin.Server, log *zap.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
-	defer cancel()
-	if err := a.Shutdown(ctx); err != nil {
-		log.Warn("admin interface did not end in time", zap.Error(err))
-	}
-}
-
-// An AdminError is an admin interface that could not be opened.
-type AdminError struct {
-	Address config.Address
-	Err     error
-}
-
-func (e *AdminError) Error() string { return e.Err.Error() }
-func (e *AdminError) Unwrap() error { return e.Err }
-
 // close closes what open has opened. What runs has ended.
 func (d *Daemon) close() {
+	d.quit()
 	d.leaving()
 	d.cut()
 	if st := d.state.Load(); st != nil {
@@ -247,8 +190,9 @@ func (d *Daemon) AdminAddress() string {
 // Run serves until ctx ends, or another process has taken over, then drains for at most
 // runtime.drain and ends everything. The error is ErrCut if something had to be cut. It is called once.
 func (d *Daemon) Run(ctx context.Context) error {
-	ctx, d.quit = context.WithCancel(ctx)
-	defer d.quit()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ending, cancel)()
 	control, stop := context.WithCancel(context.Background())
 	defer stop()
 	// The store outlives the sources, so that it writes what they have said last.

@@ -66,7 +66,7 @@ func (d *Daemon) reload(ctx context.Context) (admin.Report, error) {
 	case d.serving.Err() != nil:
 		return admin.Report{}, errStopping
 	}
-	cfg, err := d.options.Load()
+	cfg, values, err := d.options.Load()
 	if err != nil {
 		return admin.Report{}, err
 	}
@@ -78,7 +78,7 @@ func (d *Daemon) reload(ctx context.Context) (admin.Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.serving, cancel)()
-	b := &builder{Daemon: d, config: cfg, before: before, registries: &registries{config: cfg}}
+	b := &builder{Daemon: d, config: cfg, values: values, before: before, registries: &registries{config: cfg}}
 	next, err := b.build(ctx)
 	switch {
 	case err != nil:
@@ -99,7 +99,10 @@ func (d *Daemon) reload(ctx context.Context) (admin.Report, error) {
 
 // Compare says what a reload to a configuration would change.
 func (d *Daemon) Compare(text []byte) (admin.Report, error) {
-	cfg, err := config.Parse("the given configuration", text, nil)
+	if d.options.Parse == nil {
+		return admin.Report{}, errNoLoader
+	}
+	cfg, err := d.options.Parse(text)
 	if err != nil {
 		return admin.Report{}, err
 	}
@@ -125,7 +128,7 @@ func (d *Daemon) compare(from, to *config.Config) admin.Report {
 // atStart tells whether a key takes effect when the process starts, and not in a reload.
 func atStart(path string) bool {
 	switch path {
-	case "runtime.loops", "runtime.state_dir", "log.format", "access_log.path", "access_log.format", "access_log.buffer":
+	case "runtime.loops", "runtime.state_dir", "log.format", "admin.actions", "access_log.path", "access_log.format", "access_log.buffer":
 		return true
 	}
 	return false
@@ -138,6 +141,9 @@ func (d *Daemon) swap(before, next *state) {
 			u.startOnce()
 		}
 		if was := before.service(s.config.Name); was != nil && was != s && was.proxy == s.proxy {
+			for _, id := range was.upstream.Drained() { // by the operator, who has not changed his mind
+				_ = s.upstream.SetDrained(id, true)
+			}
 			configure(s)
 		}
 	}

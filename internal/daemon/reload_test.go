@@ -26,7 +26,10 @@ func runReloading(t *testing.T, text string) *reloading {
 	t.Helper()
 	r := &reloading{}
 	r.text.Store(&text)
-	load := func() (*config.Config, error) { return config.Parse("config.toml", []byte(*r.text.Load()), nil) }
+	load := func() (*config.Config, []config.Value, error) {
+		cfg, err := config.Parse("config.toml", []byte(*r.text.Load()), nil)
+		return cfg, nil, err
+	}
 	d, err := New(parse(t, text), Options{Version: "v0", Load: load, Warming: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 // any more: a reload makes another one, which shares with it what stays the same.
 type state struct {
 	config     *config.Config
+	values     []config.Value // of the configuration, with where they come from
 	registries *registries
 	services   []*service
 	sockets    []*socket
