@@ -45,6 +45,7 @@ func (x *exchange) answer() *failure {
 	x.shard.latencies.add(now, took)
 	x.firstByte = now - x.started
 	x.shard.requests.FirstByte.Observe(x.firstByte)
+	x.recordResponse()
 	x.recordTry(accesslog.OutcomeOK, r.Status)
 	return nil
 }

@@ -176,12 +176,13 @@ func (c *client) leave() {
 	}
 }
 
-// idle leaves the connection to the loop; false if it is not wanted any more.
+// idle leaves the connection to the loop; false if it has something to say.
 func (c *client) idle() bool {
-	if c.shard.draining {
-		return false
+	limit := c.shard.set.ClientIdle
+	if c.shard.draining { // and its last response has not said so
+		limit = c.shard.grace
 	}
-	c.conn.SetReadTimeout(c.shard.set.ClientIdle)
+	c.conn.SetReadTimeout(limit)
 	return c.conn.Idle(c)
 }
 

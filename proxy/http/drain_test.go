@@ -43,6 +43,29 @@ func TestDrainLetsRunningRequestsEnd(t *testing.T) {
 	s.end()
 }
 
+// Whoever sends a request just when the drain begins is served, and told that it was the last.
+func TestDrainServesOneMoreRequestOfAnIdleConnection(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}})
+	servers := park(r, o, 1)
+	c := r.dial()
+	trade(c, servers[0])
+	r.listener.Close()
+	drained := make(chan error, 1)
+	go func() { drained <- r.proxy.Drain(context.Background()) }()
+	r.until("it drains", func() bool { return r.shard.draining })
+	c.say(get)
+	s := o.accept()
+	s.hear(get)
+	s.say(ok)
+	c.hear(lines("HTTP/1.1 200 OK", "Content-Length: 2", "Connection: close") + "hi")
+	c.closeWrite()
+	c.end()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrainCutsWhatDoesNotEnd(t *testing.T) {
 	o := newOrigin(t)
 	r := newRig(t, setup{origins: []string{o.addr}})

@@ -64,6 +64,10 @@ type exchange struct {
 	status   int
 	sent     int64         // to the client
 	record   *record       // for the access log; nil without one
+	trace    *trace        // nil until there was tracing once
+	traced   bool          // there is tracing, for this request
+	sampled  bool          // … and spans of it are made
+	retraced h1.KindSet    // fields of the request that do not pass, because others take their place
 	sound    bool          // a panic has not left it in any state
 	started  time.Duration // when its head was complete
 	asked    time.Duration // when it had been sent for the first time, 0: not yet
@@ -119,6 +123,7 @@ func (x *exchange) count() {
 	m.Finish(x.status, took)
 	m.BytesIn.Add(uint64(in))
 	x.complete = false
+	x.endTrace()
 	x.endRecord(took, in)
 }
 
@@ -191,6 +196,7 @@ func (x *exchange) reset() {
 	x.hedged, x.rescued, x.grpc, x.pending = false, false, false, false
 	x.attempts, x.status, x.uw, x.asked, x.deadline = 0, 0, 0, 0, 0
 	x.looks, x.secondAt = 0, 0
+	x.traced, x.sampled, x.retraced = false, false, 0
 	x.sent, x.firstByte = 0, 0
 	x.tried = x.tried[:0]
 	x.out.reset()
@@ -214,6 +220,7 @@ func (x *exchange) readHead() *failure {
 			x.size, x.first, x.complete = n, n, true
 			x.started = x.shard.loop.Now()
 			x.shard.requests.Started.Add(1)
+			x.beginTrace()
 			x.beginRecord(true)
 			x.conn.SetReadTimeout(0)
 			return nil
@@ -289,7 +296,7 @@ func (x *exchange) attempt() *failure {
 		return f
 	}
 	x.attempts++
-	x.endHead()
+	x.endHead(&x.try)
 	x.out.rewind(x.up.conn, x.reqHead, x.first)
 	if f := x.converse(); f != nil {
 		return f

@@ -21,7 +21,7 @@ var (
 // endHead's.
 func (x *exchange) appendRequest(out []byte) []byte {
 	r, o := &x.req, &x.shard.set.Forward
-	without := h1.KindSet(0)
+	without := x.retraced
 	if o.Rewrite != "" {
 		without |= hostFieldKinds
 	}
@@ -78,13 +78,22 @@ func (x *exchange) appendRequest(out []byte) []byte {
 	} else {
 		out = append(out, x.shard.set.via...)
 	}
+	if x.retraced != 0 && !x.sampled {
+		out = x.trace.append(out, x.trace.context.Span)
+	}
 	return out
 }
 
-// endHead ends the head of a try with what is left of the client's time. What precedes that is
-// not made again: the request's own fields may be gone from memory by then.
-func (x *exchange) endHead() {
-	x.reqHead = append(x.appendDeadline(x.reqHead[:x.untimed]), "\r\n"...)
+// endHead ends the head of a try with what is left of the client's time, and with its place in the
+// trace. What precedes that is not made again: the request's own fields may be gone from memory by
+// then.
+func (x *exchange) endHead(t *try) {
+	out := x.appendDeadline(x.reqHead[:x.untimed])
+	if x.sampled {
+		x.markTry(t)
+		out = x.trace.append(out, t.mark.span)
+	}
+	x.reqHead = append(out, "\r\n"...)
 }
 
 // appendForwardedFor adds the client's address at the end of one field, behind what came in

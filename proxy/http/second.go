@@ -70,7 +70,7 @@ func (x *exchange) beginSecond(rescue bool) {
 	} else {
 		s.requests.Hedges.Add(1)
 	}
-	x.endHead()
+	x.endHead(&c.try)
 	if err := x.startSecond(x.fresh); err != nil {
 		x.loseSecond(dialFailure(err))
 	}

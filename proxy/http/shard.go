@@ -7,6 +7,7 @@ import (
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 	"sidecar/proxy/http/h2"
+	"sidecar/tracing"
 	"sidecar/upstream"
 )
 
@@ -27,6 +28,7 @@ type shard struct {
 	requests *metrics.HTTPShard
 	accepts  *metrics.ListenerShard
 	log      *accesslog.Shard // nil without an access log
+	trace    *tracing.Shard   // nil without tracing
 	pools    map[*upstream.Endpoint]*pool
 	free     []*exchange
 	silence  silence
@@ -35,6 +37,7 @@ type shard struct {
 	clients  *client // a list through the clients, idle and busy
 	count    int     // of clients
 	draining bool
+	grace    time.Duration // that idle connections have then
 	begged   time.Duration // loop time at which other loops were last asked to give up a connection
 	quotas   [complaints]quota
 	skew     time.Duration // from the loop's time to that of the service's account; 0: not known yet
@@ -49,11 +52,16 @@ type shard struct {
 
 func newShard(p *Proxy, l *eventloop.Loop, set *settings) *shard {
 	return &shard{
-		proxy: p, loop: l, set: set,
+		proxy: p, loop: l, set: set, trace: set.Tracer.Shard(l.Index()),
 		requests: p.requests.Shard(l.Index()), accepts: p.listener.Shard(l.Index()),
 		log:   p.accessLog.Shard(l.Index()),
 		pools: make(map[*upstream.Endpoint]*pool),
 	}
+}
+
+// take has the shard go by other settings.
+func (s *shard) take(set *settings) {
+	s.set, s.trace = set, set.Tracer.Shard(s.loop.Index())
 }
 
 // http2 is how connections of HTTP/2 are made, with what they are counted by, and for how long they
@@ -126,19 +134,22 @@ func (s *shard) remove(c *client) {
 	}
 }
 
-// drain closes what is idle; the others close behind their response, since the head of
-// each response asks whether the shard drains.
-func (s *shard) drain() {
-	s.draining = true
+// drain has connections close behind their response, since the head of each response asks whether
+// the shard drains. An idle one waits for one more request, for grace at most: a client that
+// has just sent one would find it gone, and could not know whether it was heard.
+func (s *shard) drain(grace time.Duration) {
+	s.grace = grace
 	for c := s.clients; c != nil; {
 		next := c.next
-		if !c.busy {
-			c.dismiss()
-		} else if c.h2 != nil {
+		switch {
+		case c.h2 != nil:
 			c.h2.Drain()
+		case !c.busy && !s.draining:
+			c.conn.SetReadTimeout(grace)
 		}
 		c = next
 	}
+	s.draining = true
 	for _, p := range s.pools {
 		p.clear()
 		p.leave(false)

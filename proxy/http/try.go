@@ -25,6 +25,8 @@ type try struct {
 	began     time.Duration    // loop time when it began
 	waited    time.Duration    // … since when the endpoint can answer
 	expires   time.Duration    // … when its time is over, 0: never; known once all has been sent
+
+	mark mark // in the trace
 }
 
 // let ends what is left of a try: its connection, whose state nobody knows any more, its

@@ -50,6 +50,7 @@ func (x *exchange) tunnel() *failure {
 	x.lease.Report(upstream.Result{Outcome: upstream.Success, Latency: now - x.waited})
 	x.firstByte = now - x.started
 	s.requests.FirstByte.Observe(x.firstByte)
+	x.recordResponse()
 	x.recordTry(accesslog.OutcomeOK, x.status)
 	s.requests.Tunnels.Add(1)
 	x.client.tunnel = x.lease.Endpoint()

@@ -27,6 +27,7 @@ const (
 	KindXRealIP
 	KindXRequestID
 	KindTraceparent
+	KindTracestate
 	KindIdempotencyKey // Idempotency-Key or X-Idempotency-Key
 	KindProxyAuthenticate
 	KindProxyAuthorization
@@ -78,7 +79,7 @@ const (
 	// §6.5.1), and what the proxy itself vouches for.
 	untrailable = hopKinds | 1<<KindHost | 1<<KindContentLength | 1<<KindExpect | 1<<KindTrailer |
 		1<<KindMaxForwards | 1<<KindVia | 1<<KindForwarded | 1<<KindXForwardedFor | 1<<KindXForwardedProto |
-		1<<KindXForwardedHost | 1<<KindXForwardedPort | 1<<KindXRealIP | 1<<KindXRequestID | 1<<KindTraceparent |
+		1<<KindXForwardedHost | 1<<KindXForwardedPort | 1<<KindXRealIP | 1<<KindXRequestID | 1<<KindTraceparent | 1<<KindTracestate |
 		1<<KindIdempotencyKey | 1<<KindProxyAuthenticate | 1<<KindProxyAuthorization | 1<<KindAuthorization |
 		1<<KindContentType | 1<<KindContentEncoding | 1<<KindContentRange | 1<<KindDate | 1<<KindRetryAfter |
 		1<<KindSetCookie | 1<<KindCookie
@@ -110,6 +111,7 @@ var known = [...]struct {
 	{"x-real-ip", KindXRealIP},
 	{"x-request-id", KindXRequestID},
 	{"traceparent", KindTraceparent},
+	{"tracestate", KindTracestate},
 	{"idempotency-key", KindIdempotencyKey},
 	{"x-idempotency-key", KindIdempotencyKey},
 	{"proxy-authenticate", KindProxyAuthenticate},

@@ -294,8 +294,12 @@ func (c *conn) part() {
 	c.breakStreams()
 	c.ended = true
 	c.sock.Watch(nil)
-	c.sock.SetWriteTimeout(partTime)
-	if _, err := c.sock.Write(c.out[c.sent:]); err != nil || c.sock.CloseWrite() != nil {
+	patience := partTime
+	if c.err == errClosed && !c.client {
+		patience = c.opts.Stall // it is to have all of the streams that have ended
+	}
+	c.sock.SetWriteTimeout(patience)
+	if _, err := c.sock.Write(c.out[c.sent:]); err != nil || c.sock.CloseWrite() != nil || c.sock.Flush(patience) != nil {
 		return
 	}
 	b := c.loop.Buffer()

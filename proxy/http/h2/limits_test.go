@@ -2,7 +2,6 @@ package h2
 
 import (
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +230,6 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 	tt := newTester(t)
 	tt.opts.Window, tt.opts.ConnWindow = 8<<20, 8<<20
 	r := tt.dial(tt.serve(hang))
-	r.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	r.headers(1, false, r.post())
 	done := make(chan struct{})
 	go func() {
