@@ -12,6 +12,8 @@ type told struct {
 	Service string `json:"service"`
 	upstream.Decision
 	Times int `json:"times"` // how many endpoints it is about, 1 or more
+	// Others is how many further services it is about.
+	Others int `json:"others,omitempty"`
 }
 
 const (
@@ -30,7 +32,25 @@ func latest(services []Service) []told {
 		all = append(all, decisions[max(0, len(decisions)-maxTold):]...)
 	}
 	slices.SortStableFunc(all, func(a, b told) int { return b.At.Compare(a.At) })
+	all = folded(all)
 	return all[:min(len(all), maxTold)]
+}
+
+// folded makes one of the discoveries of many services that came together, as after a start.
+func folded(all []told) []told {
+	short := all[:0]
+	for _, t := range all {
+		if n := len(short); n > 0 && t.What == "discovered" {
+			last := &short[n-1]
+			if last.What == t.What && last.Why == t.Why && last.At.Sub(t.At) <= together {
+				last.Times += t.Times
+				last.Others++
+				continue
+			}
+		}
+		short = append(short, t)
+	}
+	return short
 }
 
 // alike makes one of decisions that came together and say the same of several endpoints. What their

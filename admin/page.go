@@ -41,7 +41,7 @@ func newPage() *page {
 	p := &page{
 		template: template.Must(template.New("page").Parse(asset("page.html"))),
 		style:    template.CSS(asset("page.css")),
-		script:   template.JS(script.String()),   
+		script:   template.JS(script.String()),
 	}
 	p.host, _ = os.Hostname() // without one the page says where it was asked for
 	// Nothing runs but what is ours to the letter, nothing is loaded from or sent to anywhere else, and

@@ -188,6 +188,13 @@ func TestDecisionsOfAllServicesAreOneLine(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	search := soundService("search", 3)
+	for i := range search.Endpoints {
+		add(&search, i, upstream.Decision{At: at(1), What: "discovered", Why: "the source reports it"})
+	}
+	if all := latest([]Service{orders, search}); all[len(all)-1].Times != 503 || all[len(all)-1].Others != 1 {
+		t.Errorf("%+v", all[len(all)-1])
+	}
 	for i := range 300 {
 		mail.History = append(mail.History, upstream.Decision{At: at(100 + 10*i), What: "source failed", Why: fmt.Sprint(i)})
 	}

@@ -161,7 +161,11 @@ func decisionsList(d *Document) list {
 		if t.Times > 1 {
 			endpoint = plural(t.Times, "endpoint")
 		}
-		l.Rows = append(l.Rows, []string{clock(t.At, d.At), printable(t.Service), endpoint, printable(t.What), printable(t.Why)})
+		service := printable(t.Service)
+		if t.Others > 0 {
+			service += " and " + plural(t.Others, "other service")
+		}
+		l.Rows = append(l.Rows, []string{clock(t.At, d.At), service, endpoint, printable(t.What), printable(t.Why)})
 	}
 	return l
 }

@@ -29,7 +29,7 @@ type Config struct {
 	Kubernetes Kubernetes `key:"kubernetes" doc:"The API server of Kubernetes, where services are looked up."`
 	DNS        DNS        `key:"dns" doc:"How source dns looks up names."`
 
-	Tracing   Tracing   `key:"tracing" later:"true" doc:"Traces of requests of protocol http, as OpenTelemetry has them."`
+	Tracing   Tracing   `key:"tracing" doc:"Traces of requests of protocol http, as OpenTelemetry has them."`
 	AccessLog AccessLog `key:"access_log" doc:"The access log: a line for each request of protocol http."`
 
 	// Services are in the order of the file; those that only the environment names come

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-//go:generate go test -run TestTheExampleFileIsCurrent -update
+//go:generate go test -run IsCurrent$ -update
 
-var update = flag.Bool("update", false, "write config.toml.example anew")
+var update = flag.Bool("update", false, "write config.toml.example and docs/configuration.md anew")
 
 const examplePath = "../config.toml.example"
 

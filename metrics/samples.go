@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -138,55 +137,6 @@ func (f *endpointFamily) Collect(ch chan<- prometheus.Metric) {
 		counter(ch, f.ejections, s.consecutive(), append(by, "consecutive")...)
 		counter(ch, f.ejections, s.EjectionsByRate, append(by, "rate")...)
 		counter(ch, f.refusedEjections, s.EjectionsRefused, by...)
-	}
-}
-
-// A LoopSample is what one event loop has done up to the moment of a scrape.
-type LoopSample struct {
-	Loop int // its index
-
-	Turns  uint64 // times it asked the kernel what is ready
-	Events uint64 // what the kernel answered with
-	Posts  uint64 // functions posted to it by other goroutines
-	Panics uint64 // tasks ended by a panic
-	Conns  int64  // connections open
-	Tasks  int64  // tasks running or parked
-}
-
-type loopFamily struct {
-	each                                       atomic.Pointer[func(func(LoopSample))]
-	turns, events, posts, panics, conns, tasks *prometheus.Desc
-}
-
-func newLoopFamily() *loopFamily {
-	const sub = "loop"
-	return &loopFamily{
-		turns:  desc(sub, "turns_total", "Times the loop asked the kernel what is ready.", "loop"),
-		events: desc(sub, "events_total", "Events of sockets that the kernel told the loop.", "loop"),
-		posts:  desc(sub, "posts_total", "Functions posted to the loop by other goroutines.", "loop"),
-		panics: desc(sub, "panics_total", "Tasks ended by a panic: each is a bug.", "loop"),
-		conns:  desc(sub, "connections", "Connections of the loop that are open, to clients and to endpoints.", "loop"),
-		tasks:  desc(sub, "tasks", "Tasks of the loop that run or are parked.", "loop"),
-	}
-}
-
-// Describe is prometheus.Collector's.
-func (f *loopFamily) Describe(ch chan<- *prometheus.Desc) {
-	describe(ch, f.turns, f.events, f.posts, f.panics, f.conns, f.tasks)
-}
-
-// Collect is prometheus.Collector's.
-func (f *loopFamily) Collect(ch chan<- prometheus.Metric) {
-	all := map[int]LoopSample{}
-	gather(&f.each, func(s LoopSample) { all[s.Loop] = s })
-	for i, s := range all {
-		loop := strconv.Itoa(i)
-		counter(ch, f.turns, s.Turns, loop)
-		counter(ch, f.events, s.Events, loop)
-		counter(ch, f.posts, s.Posts, loop)
-		counter(ch, f.panics, s.Panics, loop)
-		gauge(ch, f.conns, float64(s.Conns), loop)
-		gauge(ch, f.tasks, float64(s.Tasks), loop)
 	}
 }
 

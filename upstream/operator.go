@@ -36,8 +36,8 @@ const (
 // followed without a word. A service whose endpoints are all drained uses its fallback, and without
 // one these endpoints all the same.
 //
-// The error is ErrNoEndpoint. It takes effect soon, and does not block. Fallback instances cannot be
-// drained.
+// The error is ErrNoEndpoint. It takes effect soon, and does not block; before the first set is known
+// it is for any ID. Fallback instances cannot be drained.
 func (s *Service) SetDrained(id string, on bool) error {
 	if on {
 		return s.command(id, drain)
@@ -54,11 +54,20 @@ func (s *Service) Drained() []string { return slices.Sorted(maps.Keys(*s.drained
 
 func (s *Service) command(id string, a action) error {
 	listed := slices.ContainsFunc(s.snapshot.Load().Endpoints, func(e *Endpoint) bool { return e.id == id })
-	if !listed && (a != undrain || !s.isDrained(id)) {
+	if !listed && s.isKnown() && (a != undrain || !s.isDrained(id)) {
 		return fmt.Errorf("service %s: %w %q", s.options.Name, ErrNoEndpoint, id)
 	}
 	s.inbox.putCommand(command{id, a})
 	return nil
+}
+
+func (s *Service) isKnown() bool {
+	select {
+	case <-s.known:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Service) isDrained(id string) bool { return (*s.drained.Load())[id] }

@@ -91,6 +91,30 @@ func TestAServiceBeginsWithWhatIsDrained(t *testing.T) {
 	})
 }
 
+// Nor does it matter whether it hears of that before or after its first set.
+func TestAServiceIsToldBeforeItKnowsItsSet(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.drains(true, "b")
+		st.reports("a", "b")
+		st.wantUsable("a")
+		if got := whats(st.status("b").History); got != "discovered, drained" {
+			t.Errorf("history %q", got)
+		}
+	})
+	s := New(Options{Name: "orders", Policy: inTurn})
+	s.Feed(discovery.Update{Instances: instancesOf("a", "b")})
+	if err := s.SetDrained("b", true); err != nil {
+		t.Fatal(err)
+	}
+	s.Step()
+	if got := ids(s.Snapshot().Usable); got != "a" {
+		t.Errorf("usable are %q", got)
+	}
+	if err := s.SetDrained("c", true); !errors.Is(err, ErrNoEndpoint) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestToDrainEndsAnEjection(t *testing.T) {
 	play(t, nil, func(st *stage) {
 		st.reports("a", "b", "c")

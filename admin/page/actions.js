@@ -3,7 +3,7 @@
 const deeds = {
   drain: {
     name: "Drain",
-    says: (s, e) => `It gets no new requests; ${e.in_flight === 1 ? "the one" : `the ${e.in_flight}`} in flight ${e.in_flight === 1 ? "runs" : "run"} on. ` + left(s, e) +
+    says: (s, e) => `It gets no new requests${e.in_flight ? `; what is in flight (${e.in_flight}) runs on` : ""}. ${left(s, e)}` +
       " It stays out until it is undrained, or the sidecar is started again.",
   },
   undrain: { name: "Undrain", says: () => "It gets its share of the traffic again, if its health check passes." },

@@ -21,7 +21,9 @@ function mark(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-const show = (node, on) => { if (node.hidden === on) node.hidden = !on; };
+function show(node, on) {
+  if (node.hidden === Boolean(on)) node.hidden = !on;
+}
 
 // keyed has the children of a parent, behind an element that stays, be the views of items. Views whose
 // item is still there are kept.

@@ -1,6 +1,6 @@
 // The keyboard: whoever is here at night may not want to aim.
 
-const rows = () => [...byId("services").querySelectorAll(".head, tr.row, .more")].filter((n) => n.tagName !== "TR" || n.classList.contains("row")).filter((n) => n.getClientRects().length > 0);
+const rows = () => [...byId("services").querySelectorAll(".head, tr.row, .more")].filter((n) => n.getClientRects().length > 0);
 
 function focusRow(row) {
   row?.focus();

@@ -11,15 +11,20 @@ function render() {
   show(byId("live"), true);
 }
 
-function standing(s) {
+// headline says how it stands, or that nobody knows.
+function headline(state, text) {
   const host = byId("host").textContent || location.host;
-  document.title = `${s.headline.text} – sidecar ${host}`;
-  mark(byId("standing"), "data-state", s.headline.state);
-  put(byId("headline"), s.headline.text);
+  document.title = `${printable(text)} – sidecar ${host}`;
+  mark(byId("standing"), "data-state", state);
+  put(byId("headline"), text);
+}
+
+function standing(s) {
+  headline(s.headline.state, s.headline.text);
   const state = s.draining ? "draining" : s.readiness.ready ? "ready" : "not ready";
   const endpoints = s.services.reduce((n, one) => n + one.total, 0);
   put(byId("facts"), `${state}, up ${span((new Date(s.at) - new Date(s.started)) / 1000)}; ${plural(s.services.length, "service")}, ${plural(endpoints, "endpoint")}; ` +
-    `sidecar ${s.build.version}, pid ${s.pid ?? "?"}`);
+    `sidecar ${s.build.version}${s.pid ? `, pid ${s.pid}` : ""}`);
   const problems = s.problems ?? [], visible = problems.slice(0, 12);
   if (problems.length > visible.length) visible.push({ severity: "", what: `and ${problems.length - visible.length} more` });
   keyed(byId("problems"), visible, (p) => `${p.severity}\n${p.service}\n${p.endpoint}\n${p.what.replace(/[\d.]+/g, "#")}`, (p) => new ProblemView(p));
@@ -162,8 +167,9 @@ function decisions(s) {
     if (before && before - at > 600e3) items.push(make("li", { class: "gap" }, `${span((before - at) / 1000)} without any`));
     before = at;
     const who = d.times > 1 ? `${d.times} endpoints` : d.endpoint ?? "";
+    const where = d.others ? `${d.service} and ${plural(d.others, "other service")}` : d.service;
     items.push(make("li", { class: badNews.has(d.what) ? "bad-mark" : goodNews.has(d.what) ? "good-mark" : "" },
-      make("time", { datetime: d.at, title: d.at }, clock(at, now)), make("b", {}, make("bdi", {}, printable(d.service))), " ",
+      make("time", { datetime: d.at, title: d.at }, clock(at, now)), make("b", {}, make("bdi", {}, printable(where))), " ",
       make("bdi", { class: "id" }, printable(who)), " ", make("b", { class: badNews.has(d.what) ? "bad" : goodNews.has(d.what) ? "good" : "" }, printable(d.what)),
       make("bdi", { class: "reason" }, printable(d.why))));
   }

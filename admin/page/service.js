@@ -2,6 +2,7 @@
 
 const few = 12;  // endpoints that are shown whatever they are like
 const many = 40; // unusual ones that are shown at most
+const some = 5;  // of which those that only deserve a note
 
 const columns = [["Endpoint", "name"], ["State", "state"], ["Share", ""], ["Requests", "number rate"], ["Latency", "number"], ["Failed", "number"], ["In flight", "number"]];
 
@@ -75,10 +76,10 @@ class ServiceView {
     if (shown.filter && !matches(s.service, shown.filter)) return all.filter((e) => endpointMatches(e, shown.filter)).slice(0, 300);
     if (shown.all.has(this.name)) return all;
     if (all.length <= few && !shown.unusual) return all;
-    // Those first of which there is most to say; what is only slow need not fill the page.
+    // Those first of which there is most to say; those that are only slow need not fill the page.
     odd.sort((a, b) => weight(a) - weight(b));
     const serious = odd.filter((e) => weight(e) < 1 || e.state === "probing").length;
-    return odd.slice(0, Math.min(many, Math.max(serious, few)));
+    return odd.slice(0, Math.min(many, Math.max(serious, some)));
   }
 
   // rest says what the endpoints are like that are not shown, or how to show fewer.
@@ -107,7 +108,6 @@ function facts(s) {
   else if (src.stored) parts.push(`set from disk, as of ${ago(src.last_success, now)}`);
   else if (s.source_kind === "static") parts.push("static");
   else parts.push(`${s.source_kind} ${src.unknown ? "does not know it, as of" : "answered"} ${ago(src.last_success, now)}`);
-  if (src.failing) parts.push(`source fails: ${src.last_error}`);
   for (const l of heard.status.listeners.filter((l) => l.service === s.service)) parts.push(`${l.address} (${l.protocol}), ${plural(l.active, "client")}`);
   parts.push(`${plural(s.connections, "connection")} to endpoints${s.pending ? `, ${s.pending} being made` : ""}`);
   parts.push(`${b.retries ? `${b.retries} ${b.retries === 1 ? "retry" : "retries"} for ${plural(b.requests, "request")} lately` : "no retries lately"}, the budget has ${Math.floor(b.left)} left`);
@@ -122,7 +122,7 @@ class RestView {
   constructor({ name }) {
     this.button = make("button", { type: "button", class: "more" });
     this.button.addEventListener("click", () => { if (!shown.all.delete(name)) shown.all.add(name); render(); });
-    this.node = make("tbody", {}, make("tr", { class: "more" }, make("td", { colspan: columns.length }, this.button)));
+    this.node = make("tbody", {}, make("tr", { class: "rest" }, make("td", { colspan: columns.length }, this.button)));
   }
   update({ rest }) { put(this.button, rest); }
 }

@@ -40,6 +40,7 @@ function tell() {
   document.body.classList.toggle("lost", lost);
   mark(link, "data-state", lost ? "lost" : "live");
   put(link, lost ? `Connection lost. As of ${at}, ${span(age / 1000)} old. Trying again.` : `live, as of ${at}`);
+  if (lost) headline("lost", `No news for ${span(age / 1000)}; before: ${heard.status.headline.text}`);
 }
 
 document.addEventListener("visibilitychange", () => {

@@ -27,8 +27,10 @@ its own environment, and says what a reload to it would change. Nothing is chang
 	file, client, asJSON := configFlag(cmd), adminFlag(cmd), cmd.Flags().Bool("json", false, "with --against-running: print the answer as JSON")
 	show := cmd.Flags().Bool("print", false, "print the effective configuration, with secrets hidden")
 	against := cmd.Flags().Bool("against-running", false, "say what a reload of the running sidecar to this file would change")
-	cmd.MarkFlagsMutuallyExclusive("print", "against-running")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *against && *show {
+			return usage(cmd, "--print and --against-running are two questions: ask one of them")
+		}
 		if *against {
 			return compare(cmd, client, *file, *asJSON)
 		}

@@ -45,8 +45,10 @@ the same as a file that can be loaded.`,
 	file, client, asJSON, when := configFlag(cmd), adminFlag(cmd), jsonFlag(cmd), colorFlag(cmd)
 	live := cmd.Flags().Bool("running", false, "what the running sidecar goes by")
 	onlySet := cmd.Flags().Bool("set", false, "only what is not at its default")
-	cmd.MarkFlagsMutuallyExclusive("config", "running")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *live && *file != "" {
+			return usage(cmd, "--running asks the sidecar, which has a file of its own: leave --config away")
+		}
 		paint, err := painterFor(*when, cmd)
 		if err != nil {
 			return err

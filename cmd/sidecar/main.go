@@ -71,7 +71,7 @@ Start with "sidecar demo", which needs nothing else.`,
 		root.AddCommand(commands...)
 	}
 	group(groupServe, newRun(), newCheck(), newConfig(), newDemo())
-	group(groupAsk, newStatus(), newExplain(), newTop())
+	group(groupAsk, newStatus(), newExplain(), newTop(), newTap())
 	group(groupAct, newReload(), newDrain(), newUndrain(), newUneject())
 	root.AddCommand(newVersion(), newExitCodes())
 	return root

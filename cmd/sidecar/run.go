@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"sidecar/config"
 	"sidecar/internal/daemon"
 	"sidecar/internal/inherit"
+	"sidecar/internal/spool"
 )
 
 // Sampling of log lines: see newLogger.
@@ -112,8 +114,9 @@ listen = "127.0.0.1:7001"`)
 // stop, so that a second one ends the process.
 func serve(ctx context.Context, stop func(), cfg *config.Config, o daemon.Options, w io.Writer) error {
 	level := zap.NewAtomicLevelAt(levelOf(cfg.Log))
-	o.Log = newLeveledLogger(cfg.Log, level, w)
-	defer func() { _ = o.Log.Sync() }() // standard error may be a pipe that cannot be synced
+	out := spool.New(w, spool.Options{Missing: missingLines(cfg.Log)})
+	defer func() { _ = out.Close() }() // who does not read in time goes without the last lines
+	o.Log, o.LostLines = newLeveledLogger(cfg.Log, level, out), out.Lost
 	o.Version, o.Revision = version(), revision()
 	o.Applied = func(cfg *config.Config) { level.SetLevel(levelOf(cfg.Log)) }
 	d, err := daemon.New(cfg, o)
@@ -187,15 +190,33 @@ func levelOf(c config.Log) zapcore.Level {
 
 // newLeveledLogger is newLogger with a level that may change.
 func newLeveledLogger(c config.Log, level zapcore.LevelEnabler, w io.Writer) *zap.Logger {
+	core := zapcore.NewCore(newEncoder(c), zapcore.Lock(zapcore.AddSync(w)), level)
+	return zap.New(zapcore.NewSamplerWithOptions(core, sampleTick, sampleFirst, sampleThereafter))
+}
+
+// missingLines makes the line that stands where others could not be written.
+func missingLines(c config.Log) func(n uint64) []byte {
+	encoder := newEncoder(c)
+	return func(n uint64) []byte {
+		entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(),
+			Message: "lines of this log are missing here: nobody read it, or its disk was too slow"}
+		text, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Uint64("lines", n)})
+		if err != nil {
+			return nil
+		}
+		defer text.Free()
+		return bytes.Clone(text.Bytes())
+	}
+}
+
+func newEncoder(c config.Log) zapcore.Encoder {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
-	encoder := zapcore.NewJSONEncoder(encoding)
 	if c.Format == "console" {
 		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(encoding)
+		return zapcore.NewConsoleEncoder(encoding)
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
-	return zap.New(zapcore.NewSamplerWithOptions(core, sampleTick, sampleFirst, sampleThereafter))
+	return zapcore.NewJSONEncoder(encoding)
 }

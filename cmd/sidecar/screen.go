@@ -80,7 +80,7 @@ func (s *screen) read(ctx context.Context, pressed chan<- byte) {
 		began := time.Now()
 		n, err := unix.Read(s.keys, buf[:])
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // a system call's own errno, not wrapped by anyone
+		case err == unix.EINTR:
 			continue
 		case err != nil, n == 0 && time.Since(began) < time.Millisecond:
 			return // the terminal is gone: it does not even wait

@@ -169,7 +169,7 @@ func (t *top) show(ctx context.Context, screen *screen, pressed <-chan byte) err
 	for {
 		t.view.width, t.view.height = screen.size()
 		if err := screen.draw(t.view.render()); err != nil {
-			return nil //nolint:nilerr // the terminal has gone, and the user with it
+			return nil // the terminal has gone, and the user with it
 		}
 		select {
 		case <-ctx.Done():

@@ -43,8 +43,8 @@ type topRow struct {
 	name     string
 	state    string
 	service  bool
-	rate     float64 // requests or connections per second; NaN-free: known says whether it is one
-	known    bool
+	rate     float64 // requests or connections per second
+	known    bool    // what rate, ended and failures are; a service's are those of the endpoints whose are known
 	failed   float64 // share of those that have ended
 	ended    uint64
 	failures uint64
@@ -89,10 +89,10 @@ func (v *topView) head() []string {
 	for _, l := range d.Loops {
 		connections += l.Connections
 	}
-	left := visible(d.Build.String()) + ": "
+	left := v.fit(visible(d.Build.String())+": ", "")
 	right := fmt.Sprintf(", up %s, pid %d, %s on %s; %s", d.At.Sub(d.Started).Round(time.Second), d.PID,
 		count(uint64(max(connections, 0)), "connection"), count(uint64(len(d.Loops)), "loop"), d.At.Format(time.TimeOnly))
-	lines := []string{v.fit(left, "") + v.paint.paint(color, state) + v.fit(right, left+state)}
+	lines := []string{left + v.paint.paint(color, v.fit(state, left)) + v.fit(right, left+state)}
 	if v.trouble != "" {
 		lines = append(lines, v.paint.paint(red, v.fit("no news since "+d.At.Format(time.TimeOnly)+": "+visible(v.trouble), "")))
 	}
@@ -137,14 +137,14 @@ func (v *topView) rows() []topRow {
 }
 
 func (v *topView) serviceRow(s *admin.Service) topRow {
-	row := topRow{name: s.Service, service: true, known: true, state: fmt.Sprintf("%d of %d", s.Usable, s.Total)}
+	row := topRow{name: s.Service, service: true, known: len(s.Endpoints) == 0, state: fmt.Sprintf("%d of %d", s.Usable, s.Total)}
 	if s.Fallback {
 		row.state = "fallback"
 	}
 	var weighed, weight float64
 	for i := range s.Endpoints {
 		e := v.endpointRow(s.Service, i, s)
-		row.known = row.known && e.known
+		row.known = row.known || e.known
 		row.rate += e.rate
 		row.ended += e.ended
 		row.failures += e.failures

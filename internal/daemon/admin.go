@@ -10,6 +10,7 @@ import (
 
 	"sidecar/admin"
 	"sidecar/config"
+	"sidecar/tap"
 )
 
 // openAdmin opens the admin interface, unless it stays where it is.
@@ -31,6 +32,7 @@ func (b *builder) openAdmin(st *state) error {
 		Healthy: b.healthy, Ready: b.missing, Status: b.Status, Service: b.service, Metrics: b.metrics.Handler(),
 		Config:  func() ([]byte, error) { return []byte(b.state.Load().config.Redacted()), nil },
 		Origins: b.origins, Diff: b.Compare, Actions: b.config.Admin.Actions,
+		Tap:    b.watched,
 		Reload: b.Reload, Drain: b.quit, Endpoint: b.operate,
 		Log: b.log,
 	})
@@ -82,6 +84,18 @@ func (d *Daemon) origins() []admin.ConfigValue {
 		all = append(all, admin.ConfigValue{Key: v.Path, Value: v.Text, Origin: v.Origin})
 	}
 	return all
+}
+
+// watched is where the requests of a service can be watched.
+func (d *Daemon) watched(service string) (*tap.Point, error) {
+	s := d.state.Load().service(service)
+	switch {
+	case s == nil:
+		return nil, fmt.Errorf("%w: %q", admin.ErrNoService, service)
+	case s.tap == nil:
+		return nil, fmt.Errorf("service %q is of protocol tcp, which has no requests to watch", service)
+	}
+	return s.tap, nil
 }
 
 // operate does with an endpoint what the operator asks for.

@@ -42,6 +42,9 @@ func (b *builder) build(ctx context.Context) (st *state, err error) {
 	st = &state{config: b.config, values: b.values, registries: b.registries}
 	b.registries.inherit(b.before.registries)
 	b.made = append(b.made, func() { b.registries.close(b.before.registries) })
+	if err := b.openTracer(st); err != nil {
+		return nil, err
+	}
 	if err := b.services(st); err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (b *builder) services(st *state) error {
 		case before != nil && before.config.Protocol != c.Protocol:
 			before = nil // its connections go on with the proxy that they have
 		}
-		s, err := b.newService(c, before)
+		s, err := b.newService(st, c, before)
 		if err != nil {
 			return fmt.Errorf("service %q: %w", c.Name, err)
 		}

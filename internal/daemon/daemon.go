@@ -54,6 +54,9 @@ type Options struct {
 	// File is the configuration file, for runtime.watch_config; empty: there is none.
 	File string
 
+	// LostLines is how many lines Log could not write so far; nil: nobody knows.
+	LostLines func() uint64
+
 	// Inherited are sockets that were handed to the process; nil: none. They are the Daemon's.
 	Inherited *inherit.Sockets
 	// Handover ends the process that they come from, when this one serves; nil: there is none.
@@ -77,6 +80,7 @@ type Daemon struct {
 
 	accessLog *accesslog.Logger // nil if it is off
 	store     *lastgood.Store   // nil if there is no runtime.state_dir
+	tracers   tracers
 
 	state     atomic.Pointer[state]
 	reloading sync.Mutex // held by a reload, and by what begins and ends Run
@@ -170,6 +174,7 @@ func (d *Daemon) close() {
 	}
 	d.closeAccessLog()
 	if st := d.state.Load(); st != nil {
+		d.closeTracer(st.tracer)
 		st.registries.close(nil)
 	}
 }
@@ -213,6 +218,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.draining.Store(true)
 	d.leaving()
 	d.settle()
+	for _, s := range d.state.Load().services {
+		s.unwatch()
+	}
 	d.tell(d.systemd.Stopping("draining: nothing more is accepted"))
 	if e := d.drain(); err == nil {
 		err = e

@@ -26,7 +26,7 @@ func httpSettings(s *service) http.Settings {
 		MaxBody: int64(c.HTTP.MaxBody), CloseOnDown: c.OnDown == config.OnDownClose,
 		Retry:   retry(&c.Retry),
 		Hedge:   hedge(&c.Hedge),
-		HashKey: hashKey(&c.Balancer), TimeoutHeader: c.Timeout.Header,
+		HashKey: hashKey(&c.Balancer), TimeoutHeader: c.Timeout.Header, Tracer: s.tracer,
 		Fallback:    http.Fallback{Status: c.Fallback.Status, ContentType: c.Fallback.ContentType, Body: c.Fallback.Body},
 		HeadTimeout: c.HTTP.HeadTimeout, ClientIdle: c.HTTP.ClientIdle,
 		ConnectTimeout: c.Timeout.Connect, RequestTimeout: c.Timeout.Request,

@@ -210,6 +210,7 @@ func (d *Daemon) retire(before, next *state) {
 		gone := after == nil || after.proxy != s.proxy
 		if gone {
 			d.runDown(s, before.config.Runtime.Drain)
+			s.unwatch()
 		}
 		if !needed[s.supply] {
 			s.supply.stop()
@@ -229,6 +230,9 @@ func (d *Daemon) retire(before, next *state) {
 		shutdown(before.admin, d.log)
 	}
 	before.registries.close(next.registries)
+	if before.tracer != next.tracer {
+		d.closeTracer(before.tracer)
+	}
 }
 
 // runDown lets the connections of a service end that is no longer there.

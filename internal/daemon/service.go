@@ -14,6 +14,8 @@ import (
 	"sidecar/metrics"
 	"sidecar/proxy/http"
 	"sidecar/proxy/tcp"
+	"sidecar/tap"
+	"sidecar/tracing"
 	"sidecar/upstream"
 )
 
@@ -23,6 +25,7 @@ type service struct {
 	config *config.Service
 	proxy  proxy
 	counts *metrics.Listener
+	tap    *tap.Point // of the proxy; nil for protocol tcp
 
 	upstream *upstream.Service
 	records  []*discovery.Record // of its sources
@@ -33,6 +36,8 @@ type service struct {
 	tlsUnit     *unit
 	upstreamTLS *secure.Origination // nil: in plain text
 	upstreamKey *unit
+
+	tracer *tracing.Tracer // nil if there is no tracing
 }
 
 // A proxy forwards what its listeners accept.
@@ -49,13 +54,13 @@ type proxy interface {
 // units are what runs for the service beside its proxy.
 func (s *service) units() []*unit { return []*unit{s.supply, s.tlsUnit, s.upstreamKey} }
 
-// newService makes a service, of as much of the one before as stays the same; that may be nil.
-func (b *builder) newService(c *config.Service, before *service) (*service, error) {
-	s := &service{config: c, counts: b.metrics.Listener(c.Name, c.Protocol)}
+// newService makes a service of a state, of as much of the one before as stays the same; that may be nil.
+func (b *builder) newService(st *state, c *config.Service, before *service) (*service, error) {
+	s := &service{config: c, counts: b.metrics.Listener(c.Name, c.Protocol), tracer: st.tracer}
 	if before == nil {
 		before = &service{config: &config.Service{}}
 	} else {
-		s.proxy = before.proxy
+		s.proxy, s.tap = before.proxy, before.tap
 	}
 	if err := b.encrypt(s, before); err != nil {
 		return nil, err
@@ -71,8 +76,9 @@ func (b *builder) newService(c *config.Service, before *service) (*service, erro
 	}
 	switch c.Protocol {
 	case config.ProtocolHTTP:
+		s.tap = new(tap.Point)
 		s.proxy = http.New(b.group, http.Options{
-			Settings: httpSettings(s), Name: c.Name, Log: b.log, Requests: b.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: b.accessLog,
+			Settings: httpSettings(s), Name: c.Name, Log: b.log, Requests: b.metrics.HTTP(c.Name), Listener: s.counts, AccessLog: b.accessLog, Tap: s.tap,
 		})
 	case config.ProtocolTCP:
 		s.proxy = tcp.New(b.group, tcp.Options{
@@ -160,4 +166,11 @@ func orNone(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+// unwatch ends all watching of the service's requests.
+func (s *service) unwatch() {
+	if s.tap != nil {
+		s.tap.Close()
+	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"sidecar/admin"
 	"sidecar/config"
+	"sidecar/tracing"
 )
 
 // A state is all that runs for one configuration. It is published as a whole and not changed
@@ -16,7 +17,8 @@ type state struct {
 	services   []*service
 	sockets    []*socket
 	announced  []*announced
-	admin      *admin.Server // nil if it is off
+	tracer     *tracing.Tracer // nil if it is off
+	admin      *admin.Server   // nil if it is off
 }
 
 // service returns the service of that name, or nil.
@@ -109,7 +111,7 @@ func registryPart(cfg *config.Config, kind string) any {
 
 // servicePart is what everything of a service depends on.
 func servicePart(cfg *config.Config, c *config.Service) part {
-	return part{*c, supplyPart(cfg, c), cfg.AccessLog}
+	return part{*c, supplyPart(cfg, c), cfg.AccessLog, cfg.Tracing}
 }
 
 // announcementPart is what an announcement depends on.

@@ -92,7 +92,7 @@ func (d *Daemon) notices() []string {
 	for _, s := range d.state.Load().services {
 		lines = append(lines, s.tlsNotices(now)...)
 	}
-	return lines
+	return append(lines, d.state.Load().tracingNotice(now)...)
 }
 
 func (s *service) status() admin.Service {
@@ -127,8 +127,7 @@ func (d *Daemon) observe() {
 	d.metrics.ObserveLoops(func(emit func(metrics.LoopSample)) {
 		for _, l := range d.group.Loops() {
 			st := l.Stats()
-			emit(metrics.LoopSample{Loop: l.Index(), Turns: st.Turns, Events: st.Events, Posts: st.Posts,
-				Panics: st.Panics, Conns: st.Sockets, Tasks: st.Tasks})
+			emit(loopSample(l.Index(), &st))
 		}
 	})
 	d.metrics.ObserveSources(func(emit func(metrics.SourceSample)) {

@@ -116,7 +116,7 @@ func buildStreet(t *testing.T, n int) *street {
 	st.file.replace(`{"stock": ["127.0.0.1:` + port + `"]}`)
 	service := "[[service]]\nname = %q\nlisten = \"127.0.0.1:0\"\ndiscovery = { source = \"file\", file = { path = %q } }\n"
 	st.config = fmt.Sprintf(service, "orders", orders.path) +
-		"balancer = { panic = 0.3 }\nbreaker = { consecutive_failures = 3, open = \"60s\" }\n" +
+		"balancer = { panic = 0.3 }\nbreaker = { consecutive_failures = 3, open = \"10m\", open_max = \"10m\" }\n" +
 		"health_check = { type = \"http\", path = \"/healthz\", interval = \"1s\", timeout = \"1s\", fall = 2, rise = 1 }\n" +
 		fmt.Sprintf(service, "stock", st.file.path)
 	return st
@@ -196,7 +196,7 @@ func pictures(b *browser, url, name string) {
 	b.t.Helper()
 	for scheme, l := range map[string]look{"light": desk, "dark": night} {
 		p := live(b, url, l)
-		p.told(6) // so that there are lines of latencies
+		p.told(4) // so that there are lines of latencies
 		if n := colours(p.screenshot(name+"-"+scheme, false)); n < 50 {
 			b.t.Errorf("%s has %d colours only", name, n)
 		}
@@ -214,7 +214,7 @@ func TestThePageWithoutEndpoints(t *testing.T) {
 	p := live(b, url, desk)
 	p.says("#headline", "Outage in orders; warning in stock")
 	p.says("#problems", "nothing is served: it has no instances", "file fails, the last set stands")
-	p.says("#services", "service orders: it has no instances")
+	p.says("#services", "0 of 0 usable", "OUTAGE nothing is served: it has no instances")
 	p.sound()
 }
 
@@ -231,7 +231,7 @@ func TestThePageTellsWhatAnOperatorNeeds(t *testing.T) {
 	}
 	p.says("#headline", "Warning in orders and stock")
 	p.says("#problems", "2 of 3 endpoints: 1 down, 1 ejected", "file fails, the last set stands", st.file.path)
-	p.says("#services", "1 of 3 endpoints take their share of the traffic; 1 ejected",
+	p.says("#services", "1 of 3 usable", "WARNING 2 of 3 endpoints: 1 down, 1 ejected",
 		"usable", "100.0 %", " ms", "/s", "failed", // share, latency, requests, errors
 		"ejected", "3 failures in a row, the last: status 500", "(until ",
 		"down: health check failed", "503 Service Unavailable",

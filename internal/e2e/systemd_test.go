@@ -14,6 +14,9 @@ import (
 
 const service = "sidecar.service"
 
+// adminInside has the admin interface where only the machine sees it: the ports are this system's.
+const adminInside = "[admin]\nlisten = \"unix:/run/sidecar/admin.sock\"\n"
+
 // unitFiles are the files of a machine with a sidecar in it: the binary, its units as they are
 // shipped, and drop-ins that send their logs to the test and have more settings, if any.
 func unitFiles(t *testing.T, config string, more ...string) map[string]string {
@@ -21,6 +24,9 @@ func unitFiles(t *testing.T, config string, more ...string) map[string]string {
 	program, err := os.ReadFile(binary())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(config, "[admin]") {
+		config = adminInside + config
 	}
 	files := map[string]string{"usr/bin/sidecar": string(program), "etc/sidecar/config.toml": config}
 	for _, name := range []string{service, "sidecar@.service"} {
@@ -69,8 +75,7 @@ func TestSystemdStartsReloadsRestartsAndStops(t *testing.T) {
 	t.Parallel()
 	orders, users := serveOrigin(t, "orders-1"), serveOrigin(t, "users-1")
 	here, there := reserve(t), reserve(t)
-	const admin = "[admin]\nlisten = \"unix:/run/sidecar/admin.sock\"\n"
-	m := boot(t, unitFiles(t, admin+listening("orders", here, orders)))
+	m := boot(t, unitFiles(t, adminInside+listening("orders", here, orders)))
 
 	m.run("systemctl", "start", service)
 	if state := m.property(service, "ActiveState"); state != "active" {
@@ -88,7 +93,7 @@ func TestSystemdStartsReloadsRestartsAndStops(t *testing.T) {
 	if a, err := kept.get("/"); err != nil || a.status != http.StatusOK {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	m.write("etc/sidecar/config.toml", admin+listening("orders", here, orders)+listening("users", there, users))
+	m.write("etc/sidecar/config.toml", adminInside+listening("orders", here, orders)+listening("users", there, users))
 	m.run("systemctl", "reload", service)
 	within(t, patience, "the new service is served", func() bool {
 		w, err := dial(there)
@@ -103,7 +108,7 @@ func TestSystemdStartsReloadsRestartsAndStops(t *testing.T) {
 	}
 
 	// A configuration with a mistake changes nothing, and everybody is told.
-	m.write("etc/sidecar/config.toml", admin+listening("orders", "nowhere", orders))
+	m.write("etc/sidecar/config.toml", adminInside+listening("orders", "nowhere", orders))
 	if out, err := m.try("systemctl", "reload", service); err == nil {
 		t.Errorf("systemctl reload says nothing of a mistake: %s", out)
 	}
@@ -119,7 +124,7 @@ func TestSystemdStartsReloadsRestartsAndStops(t *testing.T) {
 		t.Errorf("the process was %d, and is %d", pid, now)
 	}
 
-	m.write("etc/sidecar/config.toml", admin+listening("orders", here, orders)+listening("users", there, users))
+	m.write("etc/sidecar/config.toml", adminInside+listening("orders", here, orders)+listening("users", there, users))
 	m.run("systemctl", "stop", service)
 	if result, code := m.property(service, "Result"), m.number(service, "ExecMainStatus"); result != "success" || code != 0 {
 		t.Errorf("it ended with %s, exit status %d", result, code)
@@ -215,7 +220,7 @@ func TestSystemdHandsNamedSocketsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
-	if log := m.log(service); !strings.Contains(log, "/out/mail.sock") || !strings.Contains(log, "no service listens") {
+	if log := m.log(service); !strings.Contains(log, "in no service's listen") || !strings.Contains(log, "/out/mail.sock") {
 		t.Error("the log does not say that nobody listens at mail.sock")
 	}
 

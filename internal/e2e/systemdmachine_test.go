@@ -38,7 +38,7 @@ ln -s usr/bin usr/sbin usr/lib .
 if [ -e /usr/lib64 ]; then ln -s usr/lib64 .; fi
 if [ -e "$dir/in/usr" ]; then cp -a "$dir/in/usr/." upper; fi
 mount -t overlay overlay -o "lowerdir=/usr,upperdir=$PWD/upper,workdir=$PWD/work" usr
-cp -a "$dir/in/etc/." etc
+for d in etc var; do if [ -e "$dir/in/$d" ]; then cp -a "$dir/in/$d/." $d; fi; done
 cp /etc/ld.so.cache etc
 mount --bind "$dir/out" out
 mount -t proc proc proc
@@ -166,7 +166,7 @@ func removeGroup(group string) bool {
 	return err == nil || err == syscall.ENOENT
 }
 
-// write makes a file of the machine's /etc or /usr, before or while it runs.
+// write makes a file of the machine's /etc, /usr or /var, before it runs, or any while it does.
 func (m *machine) write(name, text string) {
 	m.t.Helper()
 	path := filepath.Join(m.dir, "in", name)

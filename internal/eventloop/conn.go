@@ -69,8 +69,9 @@ type Conn struct {
 	muted   bool
 	bounded bool // see Room
 	peer    endpoint
-	layer   Layer // carries the bytes; nil for a socket
-	under   *Conn // what the layer lies on
+	local   *endpoint // if Attribute has said so
+	layer   Layer     // carries the bytes; nil for a socket
+	under   *Conn     // what the layer lies on
 	watcher Watcher
 }
 
@@ -214,6 +215,9 @@ func (c *Conn) close(reset bool) {
 	l.countConn(-1)
 	if c.layer == nil {
 		l.counts.sockets.Add(-1)
+		if len(l.pausing) > 0 {
+			l.refresh()
+		}
 	}
 	if c.waiter != nil {
 		c.waiter.Wake()
@@ -232,10 +236,13 @@ func (c *Conn) RemoteAddrPort() netip.AddrPort { return c.peer.addrPort() }
 // RemoteAddr is the peer's address as the net package has it.
 func (c *Conn) RemoteAddr() net.Addr { return netAddr(c.peer, "") }
 
-// LocalAddr asks the kernel for the connection's own address.
+// LocalAddr asks the kernel for the connection's own address, unless Attribute has named another.
 func (c *Conn) LocalAddr() net.Addr {
 	if c.fd < 0 {
 		return netAddr(endpoint{}, "")
+	}
+	if c.local != nil {
+		return netAddr(*c.local, "")
 	}
 	if c.under != nil {
 		return c.under.LocalAddr()

@@ -196,7 +196,7 @@ func (l *Loop) begin(family int, sa unix.Sockaddr, peer endpoint, timeout time.D
 	if l.running == nil {
 		return nil, false, errNoTask
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := l.socket(family)
 	if err != nil {
 		return nil, false, os.NewSyscallError("socket", err)
 	}
@@ -223,6 +223,20 @@ func (l *Loop) begin(family int, sa unix.Sockaddr, peer endpoint, timeout time.D
 	}
 	c.use()
 	return c, pending, nil
+}
+
+// socket makes a socket, giving up another one for it where there is no room.
+func (l *Loop) socket(family int) (int, error) {
+	const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	fd, err := unix.Socket(family, kind, 0)
+	if err != nil && exhausted(err) && l.spare() {
+		fd, err = unix.Socket(family, kind, 0)
+	}
+	if err == nil && !l.group.room.forEndpoint(int32(fd)) && !l.spare() {
+		unix.Close(fd)
+		return -1, syscall.EMFILE
+	}
+	return fd, err
 }
 
 func (l *Loop) connectAgain(fd int, sa unix.Sockaddr, timeout time.Duration) error {

@@ -25,6 +25,10 @@ type Options struct {
 	// OnPanic is told of a panic that was caught on a loop, with the stack. It is called
 	// on the loop and must not block. If nil, caught panics are only counted.
 	OnPanic func(value any, stack []byte)
+	// Spare is asked, on a loop that lacks descriptors or memory and outside of any task, to close a
+	// connection of that loop that nobody uses, and tells whether there was one. It must not block.
+	// May be nil.
+	Spare func(l *Loop) bool
 }
 
 // A Group is a fixed set of loops. All of its methods may be called from any goroutine
@@ -33,6 +37,7 @@ type Group struct {
 	opts  Options
 	loops []*Loop
 	start time.Time
+	room  room
 	ctx   context.Context // ends with Close; for what tasks wait for on other goroutines
 	end   context.CancelFunc
 	wg    sync.WaitGroup
@@ -45,6 +50,7 @@ func NewGroup(opts Options) (*Group, error) {
 		opts.Loops = runtime.GOMAXPROCS(0)
 	}
 	g := &Group{opts: opts, start: time.Now()}
+	g.room.measure()
 	g.ctx, g.end = context.WithCancel(context.Background())
 	for i := range opts.Loops {
 		l, err := newLoop(g, i)
@@ -97,6 +103,9 @@ func (g *Group) EachWait(ctx context.Context, fn func(*Loop)) error {
 	return nil
 }
 
+// Descriptors is how many the process may have open, as far as the loops know.
+func (g *Group) Descriptors() int64 { return g.room.limit.Load() }
+
 // Close ends the loops: every connection is aborted, whatever is parked returns ErrClosed,
 // and Close returns when the last task has ended and every descriptor of the loops is
 // closed. Listeners stop accepting, but their sockets are closed by Listener.Close alone.
@@ -121,6 +130,9 @@ type Stats struct {
 	Conns   int64  // connections open now, with those that lie on others
 	Sockets int64  // … those that are sockets, which is what the load of loops is compared by
 	Tasks   int64  // tasks running or parked now
+
+	Delays Delays        // how long tasks waited for their runs
+	Busy   time.Duration // between two waits for events, estimated from the turns that are timed
 }
 
 // counters are written by their loop alone and read by any goroutine; but who hands a

@@ -154,8 +154,8 @@ func (c *Conn) layerWritev(bufs [][]byte) (int, error) {
 }
 
 // TryFlush returns how many of the written bytes the connection's layer still holds, having handed
-// on what goes now. Until that has become less the connection is not writable, and whoever closes it
-// may lose them. A socket holds none: they are the kernel's, which goes on behind Close.
+// on what goes now. Whoever closes the connection may lose them. A socket holds none: they are the
+// kernel's, which goes on behind Close.
 func (c *Conn) TryFlush() (left int, err error) {
 	h, ok := c.layer.(Holder)
 	if !ok {
@@ -164,10 +164,7 @@ func (c *Conn) TryFlush() (left int, err error) {
 	if err := c.usable(writeLate); err != nil {
 		return 0, err
 	}
-	if left, err = h.TryFlush(); left > 0 {
-		c.ready &^= Writable
-	}
-	return left, err
+	return h.TryFlush()
 }
 
 // Flush parks the task until the layer holds none of what was written. The write timeout is
@@ -182,6 +179,7 @@ func (c *Conn) Flush(patience time.Duration) error {
 			before = left
 			c.SetWriteTimeout(patience)
 		}
+		c.ready &^= Writable // until the layer says that it has become less
 		if err := c.wait(Writable); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,7 +22,10 @@ const acceptBatch = 16
 // over. Below that the loop that woke up first keeps them, on the cache that is warm.
 const loadSlack = 16
 
-// When descriptors or memory run out, accepting pauses for minPause, doubling to maxPause.
+// When descriptors or memory run out, accepting pauses for minPause, doubling to maxPause, or until a
+// connection of the loop ends. Clients wait in the socket's queue meanwhile, as they do with nginx and
+// HAProxy: most of such times are short, and to accept who cannot be served, only to close the
+// connection, would turn each into failures.
 const (
 	minPause = 5 * time.Millisecond
 	maxPause = time.Second
@@ -36,7 +40,8 @@ type Acceptor interface {
 
 // ListenOptions configure a Listener. The zero value is useful.
 type ListenOptions struct {
-	// OnError is told why accepting pauses, from any loop; it must not block. May be nil.
+	// OnError is told why accepting pauses, each time that a loop begins to, from any loop; it must
+	// not block. May be nil.
 	OnError func(error)
 }
 
@@ -53,6 +58,7 @@ type Listener struct {
 	unlink   string // path of a Unix socket that we made
 	accepted atomic.Uint64
 	errors   atomic.Uint64
+	paused   atomic.Int64
 }
 
 // Listen opens a listening socket, network "tcp" (address host:port, the host an IP
@@ -149,6 +155,9 @@ func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
 // Errors is how often accepting had to pause because accept failed.
 func (ln *Listener) Errors() uint64 { return ln.errors.Load() }
 
+// Paused is how many loops leave the queue alone just now, because accept has failed.
+func (ln *Listener) Paused() int { return int(ln.paused.Load()) }
+
 // Close stops accepting and closes the socket; when it returns, no loop accepts from it
 // and the Acceptor is not called any more. The accepted connections live on. Closing twice
 // does nothing.
@@ -175,8 +184,9 @@ type gate struct {
 	loop     *Loop
 	id, gen  uint32
 	isOpen   bool
+	isPaused bool
 	pause    time.Duration
-	timer    timer
+	timer    timer // of the pause
 }
 
 func newGate(ln *Listener, l *Loop) *gate {
@@ -202,6 +212,11 @@ func (g *gate) open() error {
 // shut ends accepting on this loop, for good or until open.
 func (g *gate) shut() {
 	g.loop.wheel.stop(&g.timer)
+	if g.isPaused {
+		g.isPaused = false
+		g.listener.paused.Add(-1)
+		g.loop.pausing = slices.DeleteFunc(g.loop.pausing, func(o *gate) bool { return o == g })
+	}
 	if g.isOpen {
 		g.isOpen = false
 		_ = unix.EpollCtl(int(g.loop.epfd), unix.EPOLL_CTL_DEL, int(g.listener.fd), nil)
@@ -218,6 +233,10 @@ func (g *gate) accept() {
 			g.pause = 0
 			g.listener.accepted.Add(1)
 			g.hand(fd, endpointOf(&sa))
+			if room := &g.loop.group.room; !room.forClient(fd) && !g.loop.spare() {
+				g.backOff(room.full())
+				return
+			}
 		case syscall.EAGAIN:
 			return
 		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
@@ -225,8 +244,10 @@ func (g *gate) accept() {
 			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
 			// The connection died in the queue, or has an error of its own (accept(2)).
 		default: // no descriptors, no memory, or a socket that somebody else has shut down
-			g.backOff(e)
-			return
+			if !exhausted(e) || !g.loop.spare() {
+				g.backOff(e)
+				return
+			}
 		}
 	}
 }
@@ -271,11 +292,19 @@ func (g *gate) admit(l *Loop, fd int32, peer endpoint) {
 
 // backOff leaves the queue alone for a while: the event is level-triggered and would
 // otherwise come back at once.
-func (g *gate) backOff(e syscall.Errno) {
+func (g *gate) backOff(err error) {
+	g.rest()
+	g.report(fmt.Errorf("accept on %s pauses: %w", g.listener.addr, err))
+}
+
+// rest pauses for twice as long as the last time.
+func (g *gate) rest() {
 	g.pause = min(max(2*g.pause, minPause), maxPause)
 	g.shut()
+	g.isPaused = true
+	g.listener.paused.Add(1)
+	g.loop.pausing = append(g.loop.pausing, g)
 	g.loop.wheel.set(&g.timer, g.loop.now+int64(g.pause))
-	g.report(fmt.Errorf("accept on %s pauses for %v: %w", g.listener.addr, g.pause, e))
 }
 
 func (g *gate) report(err error) {
@@ -285,10 +314,14 @@ func (g *gate) report(err error) {
 	}
 }
 
-// expired ends a pause.
+// expired ends a pause, if there is room for another client.
 func (g *gate) expired() {
+	if !g.loop.group.room.free(g.loop.wakes) && !g.loop.spare() {
+		g.rest()
+		return
+	}
+	g.shut()
 	if err := g.open(); err != nil && err != ErrClosed {
-		g.report(err)
-		g.loop.wheel.set(&g.timer, g.loop.now+int64(maxPause))
+		g.backOff(err)
 	}
 }

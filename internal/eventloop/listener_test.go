@@ -1,20 +1,16 @@
 package eventloop
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -268,88 +264,4 @@ func TestTheGroupMayCloseBeforeItsListener(t *testing.T) {
 	tt.dial(ln)
 	tt.g.Close()
 	ln.Close()
-}
-
-const childEnv = "EVENTLOOP_TEST_CHILD"
-
-// Descriptors run out for the whole process, so this happens in one of its own: child.
-func TestAcceptingPausesWhenDescriptorsRunOut(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=descriptors")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("served all")) {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func child() int {
-	if err := runOutOfDescriptors(); err != nil {
-		fmt.Fprintln(os.Stdout, err)
-		return 1
-	}
-	fmt.Fprintln(os.Stdout, "served all")
-	return 0
-}
-
-func runOutOfDescriptors() error {
-	g, err := NewGroup(Options{Loops: 2})
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	pauses := make(chan error, 1000)
-	ln, err := g.Listen("tcp", "127.0.0.1:0", acceptFunc(func(c *Conn) {
-		c.Loop().Go(RunFunc(func(task *Task) { defer c.Close(); echo(task, c) }))
-	}), ListenOptions{OnError: func(err error) {
-		select {
-		case pauses <- err:
-		default:
-		}
-	}})
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
-	const clients = 20
-	var sockets []int
-	sa := &unix.SockaddrInet4{Port: ln.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
-	for range clients {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		sockets = append(sockets, fd)
-	}
-	// The limit is what is open now: connections get through to the queue, but no further.
-	highest := sockets[clients-1]
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest) + 1, Max: uint64(highest) + 100}); err != nil {
-		return err
-	}
-	for _, fd := range sockets {
-		if err := unix.Connect(fd, sa); err != nil {
-			return err
-		}
-	}
-	for range 3 {
-		if err := <-pauses; !errors.Is(err, syscall.EMFILE) {
-			return fmt.Errorf("a pause because of: %w", err)
-		}
-	}
-	if n := ln.Accepted(); n != 0 {
-		return fmt.Errorf("%d accepted without a descriptor", n)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest) + 100, Max: uint64(highest) + 100}); err != nil {
-		return err
-	}
-	for _, fd := range sockets {
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)})
-		if _, err := unix.Write(fd, []byte("x")); err != nil {
-			return err
-		}
-		if n, err := unix.Read(fd, make([]byte, 1)); n != 1 {
-			return fmt.Errorf("no echo after the pause: %w", err)
-		}
-		unix.Close(fd)
-	}
-	return nil
 }

@@ -49,6 +49,9 @@ type Loop struct {
 	flushers []Flusher // for the end of this turn
 	flushed  int       // the next of them
 
+	pausing  []*gate // do not accept for now
+	unspared int64   // until then nobody is asked for what could be spared
+
 	unlayered []*Conn // closed ones that had a layer, for the next
 	shed      []*Conn // … that were closed in this turn
 
@@ -56,6 +59,8 @@ type Loop struct {
 	posted  int      // the next of them
 	closing bool
 	counts  counters
+	delays  delays
+	sampled bool // this turn is timed
 
 	inbox struct {
 		sync.Mutex
@@ -116,6 +121,7 @@ func (l *Loop) Stats() Stats {
 	return Stats{
 		Turns: c.turns.Load(), Events: c.events.Load(), Posts: c.posts.Load(), Panics: c.panics.Load(),
 		Conns: c.conns.Load(), Sockets: c.sockets.Load(), Tasks: c.tasks.Load(),
+		Delays: l.delays.load(), Busy: time.Duration(sampleEvery * l.delays.busy.Load()),
 	}
 }
 
@@ -207,6 +213,9 @@ func (l *Loop) caught(v any) {
 func (l *Loop) wait() {
 	var n int
 	var e syscall.Errno
+	if l.sampled {
+		add(&l.delays.busy, l.passed())
+	}
 	if l.runq.len > 0 || l.held.len > 0 || l.posted < len(l.posts) || l.ended() {
 		n, e = sysPoll(l.epfd, l.events)
 	} else {
@@ -214,6 +223,7 @@ func (l *Loop) wait() {
 	}
 	add(&l.counts.turns, 1)
 	l.now = int64(time.Since(l.group.start))
+	l.sampled = l.counts.turns.Load()%sampleEvery == 0
 	if e != 0 {
 		if e != syscall.EINTR {
 			// Somebody has closed a descriptor that is ours: there is nothing to go on with.
@@ -286,7 +296,11 @@ func (l *Loop) runPosts() {
 // it meanwhile wait for the next turn, so that sockets and timers get theirs.
 func (l *Loop) runTasks() {
 	for n := l.runq.len; n > 0 && l.runq.len > 0; n-- {
-		l.runq.pop().step()
+		t := l.runq.pop()
+		if l.sampled {
+			l.delays.waited(l.passed())
+		}
+		t.step()
 	}
 }
 

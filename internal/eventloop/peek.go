@@ -51,6 +51,11 @@ func (c *Conn) Take(b []byte) error {
 	return err
 }
 
-// Attribute makes the connection one of another peer: of the client that somebody who passes it
-// on has named. It changes what RemoteAddr says, and nothing else.
-func (c *Conn) Attribute(source netip.AddrPort) { c.peer = endpointOfAddrPort(source) }
+// Attribute makes the connection one between others: the client that somebody who passes it on has
+// named, and the address that this one has connected to. It changes what RemoteAddr and LocalAddr say,
+// and nothing else.
+func (c *Conn) Attribute(source, destination netip.AddrPort) {
+	c.peer = endpointOfAddrPort(source)
+	local := endpointOfAddrPort(destination)
+	c.local = &local
+}

@@ -15,6 +15,7 @@ import (
 // a thread of the runtime besides.
 type Sockets struct {
 	waiting []socket
+	stored  bool // systemd's store may have them, too
 }
 
 // A socket is an open descriptor that listens.
@@ -66,11 +67,19 @@ func (s *Sockets) At(network, address string) *os.File {
 func (s *Sockets) Len() int { return len(s.waiting) }
 
 // Close closes what nobody has taken and says what that was, one text for each: a client that
-// connects there is refused from now on, which the operator should know.
+// connects there is refused from now on, which the operator should know. What systemd kept in its
+// store is taken out there, or nobody would be refused, and nobody served either.
 func (s *Sockets) Close() []string {
 	var out []string
 	s.keep(func(k socket) bool {
-		out = append(out, k.String())
+		text := k.String()
+		if s.stored && k.name != "" {
+			// It does no harm to forget what came from a unit: the store does not have its name.
+			if err := Unstore(k.name); err != nil {
+				text += fmt.Sprintf(" (and systemd still has it: %v)", err)
+			}
+		}
+		out = append(out, text)
 		_ = unix.Close(k.fd) // nothing was written to it
 		return false
 	})
@@ -94,6 +103,12 @@ func (k socket) String() string {
 		return k.at.String()
 	}
 	return fmt.Sprintf("%q at %s", k.name, k.at)
+}
+
+// same tells whether two descriptors are of one socket.
+func (k socket) same(other socket) bool {
+	var a, b unix.Stat_t
+	return k.at == other.at && unix.Fstat(k.fd, &a) == nil && unix.Fstat(other.fd, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
 }
 
 // newSocket looks at a descriptor. The error says what it is instead of a listening socket.

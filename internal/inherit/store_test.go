@@ -1,6 +1,7 @@
 package inherit
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -88,6 +89,39 @@ func TestSystemdKeepsAndForgetsASocket(t *testing.T) {
 	slices.Sort(lines)
 	if want := []string{"FDNAME=" + name, "FDSTOREREMOVE=1"}; !slices.Equal(lines, want) || sockets.Len() != 0 {
 		t.Errorf("%q with %d sockets, want %q", lines, sockets.Len(), want)
+	}
+}
+
+// The store's duplicate would keep clients waiting for somebody who accepts.
+func TestWhatNobodyTakesLeavesTheStore(t *testing.T) {
+	systemd := newFakeSystemd(t)
+	l, f := listen(t, "tcp", "127.0.0.1:0")
+	name := StoreName("tcp", l.Addr().String())
+	for _, stored := range []bool{true, false} {
+		s := holding(t, map[*os.File]string{f: name})
+		s.stored = stored
+		if left := s.Close(); !slices.Equal(left, []string{fmt.Sprintf("%q at %s", name, l.Addr())}) {
+			t.Errorf("%q", left)
+		}
+	}
+	if err := tell("END=1", nil); err != nil {
+		t.Fatal(err)
+	}
+	var heard []string
+	for heard == nil || heard[len(heard)-1] != "END=1" {
+		lines, _ := systemd.hear()
+		slices.Sort(lines)
+		heard = append(heard, lines...)
+	}
+	// Those that came from another process are not systemd's.
+	if want := []string{"FDNAME=" + name, "FDSTOREREMOVE=1", "END=1"}; !slices.Equal(heard, want) {
+		t.Errorf("%q, want %q", heard, want)
+	}
+	t.Setenv("NOTIFY_SOCKET", "/no/such/socket")
+	s := holding(t, map[*os.File]string{f: name})
+	s.stored = true
+	if left := s.Close(); len(left) != 1 || !strings.Contains(left[0], "systemd still has it") {
+		t.Errorf("%q", left)
 	}
 }
 

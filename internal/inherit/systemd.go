@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,7 @@ var variables = [...]string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTE
 
 // FromSystemd takes the listening sockets that systemd has handed to this process: those of its
 // socket units, and those that an earlier process has left in the fd store. There may be none,
-// and there are none where systemd did not start it.
+// and there are none where systemd did not start it. One that comes in both ways is there once.
 //
 // It removes the variables that tell of them from the environment and marks the descriptors as
 // close-on-exec, whatever it returns: it is called once, early, before anything is started. With
@@ -62,12 +63,18 @@ func receive(first, self int, pid, count, names string) (*Sockets, error) {
 		closeAll(first, int(n))
 		return nil, err
 	}
-	s := &Sockets{}
+	s := &Sockets{stored: true}
 	var wrong []error
 	for i, label := range labels {
 		k, err := newSocket(first+i, label)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%q (descriptor %d) %w", label, first+i, err))
+			continue
+		}
+		// A socket of a unit may be in the store as well. The unit's come first, with the names that the
+		// operator has chosen.
+		if slices.ContainsFunc(s.waiting, k.same) {
+			_ = unix.Close(k.fd) // a duplicate
 			continue
 		}
 		s.waiting = append(s.waiting, k)

@@ -10,7 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // asSystemd starts a child with descriptors from 3 on, as systemd would: the number of the process
@@ -61,6 +64,36 @@ func TestAProcessGetsItsSocketsWithTheirNames(t *testing.T) {
 	}
 	if got := asSystemd(t, nil, "LISTEN_FDS=0", "LISTEN_FDNAMES="); got.Error != "" || len(got.Sockets) != 0 || got.Inherited {
 		t.Errorf("without sockets: %+v", got)
+	}
+}
+
+// A unit's socket that was found by its address is in the store, too.
+func TestASocketThatComesTwiceIsThereOnce(t *testing.T) {
+	l, f := listen(t, "tcp", "127.0.0.1:0")
+	_, other := listen(t, "tcp", "127.0.0.1:0")
+	got := asSystemd(t, []*os.File{f, other, f}, "LISTEN_FDS=3", "LISTEN_FDNAMES=orders:users:"+StoreName("tcp", l.Addr().String()))
+	if len(got.Sockets) != 2 || got.Sockets[0] != `"orders" at `+l.Addr().String() || got.Inherited {
+		t.Errorf("%+v", got)
+	}
+	// Two sockets at one address are two.
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	one, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	two, err := config.Listen(t.Context(), "tcp", one.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	if got := asSystemd(t, []*os.File{fileOf(t, one), fileOf(t, two)}, "LISTEN_FDS=2", "LISTEN_FDNAMES=a:b"); len(got.Sockets) != 2 {
+		t.Errorf("%+v", got)
 	}
 }
 

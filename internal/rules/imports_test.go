@@ -15,7 +15,7 @@ const all = "*"
 // point down only: control and data planes meet in upstream, and internal/daemon alone knows
 // everybody. A new package comes into the table with a sentence in docs/architecture.md.
 var table = map[string][]string{
-	"cmd/sidecar":               {"config", "internal/daemon", "internal/inherit", "admin"},
+	"cmd/sidecar":               {"config", "internal/daemon", "internal/inherit", "internal/spool", "admin", "tap"},
 	"config":                    {},
 	"discovery":                 {},
 	"discovery/consul":          {"discovery"},
@@ -43,11 +43,12 @@ var table = map[string][]string{
 	"internal/secure":           {"internal/eventloop"},
 	"metrics":                   {},
 	"accesslog":                 {},
-	"admin":                     {"upstream", "metrics", "discovery", "registration"},
+	"admin":                     {"upstream", "metrics", "discovery", "registration", "tap"},
 	"internal/eventloop":        {},
 	"internal/window":           {},
 	"internal/inherit":          {},
 	"internal/notify":           {},
+	"internal/spool":            {},
 	"tracing":                   {},
 	"tap":                       {"accesslog"},
 	"internal/daemon":           {all},

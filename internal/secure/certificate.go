@@ -1,9 +1,7 @@
 package secure
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
+	"crypto/sha256"
 	"time"
 )
 
@@ -19,6 +17,13 @@ type Certificate struct {
 	Subject string
 	// NotBefore and NotAfter are those of the first certificate of the chain to expire.
 	NotBefore, NotAfter time.Time
+
+	sum [sha256.Size]byte // of the certificate itself
+}
+
+// valid tells whether the whole chain can be used.
+func (c *Certificate) valid(now time.Time) bool {
+	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
 }
 
 // Name is what to call the certificate: the first of its names, or its subject.
@@ -43,25 +48,4 @@ type Status struct {
 	Reloads, Failures uint64
 	// Problem is why what is in the files now is not in use, or empty.
 	Problem string
-}
-
-func readPair(certFile, keyFile string) (*tls.Certificate, Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, Certificate{}, fmt.Errorf("secure: certificate %s with key %s: %w", certFile, keyFile, err)
-	}
-	leaf := pair.Leaf
-	described := Certificate{
-		File: certFile, Names: namesOf(leaf), Subject: leaf.Subject.String(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-	}
-	for _, der := range pair.Certificate[1:] {
-		issuer, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, Certificate{}, fmt.Errorf("secure: certificate %s: one of its issuers: %w", certFile, err)
-		}
-		if issuer.NotAfter.Before(described.NotAfter) {
-			described.NotBefore, described.NotAfter = issuer.NotBefore, issuer.NotAfter
-		}
-	}
-	return &pair, described, nil
 }

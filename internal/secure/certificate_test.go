@@ -37,7 +37,8 @@ func TestACertificateIsCalledByItsNameOrSubject(t *testing.T) {
 	for want, w := range map[string]wish{
 		"a.example": {names: []string{"a.example", "b.example"}, common: "c"}, "c": {common: "c"}, "spiffe://d/e": {names: []string{"spiffe://d/e"}},
 	} {
-		_, got, err := readPair(files(t, dir, "a", ca.issue(w)))
+		made, err := readPair(files(t, dir, "a", ca.issue(w)))
+		got := made.described
 		if err != nil || got.Name() != want {
 			t.Errorf("%q, %v, want %q", got.Name(), err, want)
 		}

@@ -51,6 +51,34 @@ func TestFlushEndsWhenAllHasLeft(t *testing.T) {
 	}
 }
 
+// Nobody has been held back, and yet somebody waits.
+func TestFlushEndsWhenTheLastHasLeftAtOnce(t *testing.T) {
+	tt := newTester(t)
+	var s *Conn
+	flushed := make(chan error, 1)
+	address := tt.serve(tt.server(), func(task *eventloop.Task, c *Conn, err error) {
+		fill(task, c)
+		c.held = false
+		s = c
+		flushed <- c.Upper().Flush(0)
+	})
+	c, err := tls.Dial("tcp", address, tt.client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	tt.until("it waits for the client", func() bool { return s != nil && s.told > 0 })
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	select {
+	case err := <-flushed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.NewTimer(patience).C:
+		t.Error("nobody is told that all has left")
+	}
+}
+
 func TestFlushEndsWithTheSocket(t *testing.T) {
 	tt := newTester(t)
 	var s *Conn

@@ -50,16 +50,36 @@ func list(names []string) string {
 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
-// matches tells whether a name is the one that is meant, or one label below it: *.example.com is
-// a.example.com, but neither example.com nor a.b.example.com (RFC 6125 §6.4.3), nor a URI. Letter
-// case says nothing.
+// matches tells whether a DNS name is the one that is meant, or one label below it: *.example.com is
+// a.example.com, but neither example.com nor a.b.example.com (RFC 9525 §6.3). The case of ASCII
+// letters says nothing.
 func matches(pattern, name string) bool {
-	if strings.EqualFold(pattern, name) {
+	if foldEqual(pattern, name) {
 		return true
 	}
 	domain, wild := strings.CutPrefix(pattern, "*.")
 	label, rest, ok := strings.Cut(name, ".")
-	return wild && ok && label != "" && !strings.ContainsAny(label, "/:@") && strings.EqualFold(domain, rest)
+	return wild && ok && label != "" && !strings.ContainsAny(label, "/:@") && foldEqual(domain, rest)
+}
+
+// foldEqual knows no case but that of ASCII: of other letters, some that look alike are not the same.
+func foldEqual(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // notAllowed is the error for a good certificate with the wrong names.
@@ -70,7 +90,9 @@ func (e *notAllowed) Error() string {
 }
 
 // onlyNames returns a check for clients' certificates, which is made in resumed sessions as
-// well; nil if every name is good. The common name counts along with the others.
+// well; nil if every name is good. DNS names and URIs count, these octet by octet: their paths
+// have a case. The common name does not (RFC 9525 §2): what an authority is allowed to sign is said
+// of the other names only.
 func onlyNames(allowed []string) func(tls.ConnectionState) error {
 	if len(allowed) == 0 {
 		return nil
@@ -84,12 +106,9 @@ func onlyNames(allowed []string) func(tls.ConnectionState) error {
 		for _, u := range leaf.URIs {
 			names = append(names, u.String())
 		}
-		if leaf.Subject.CommonName != "" {
-			names = append(names, leaf.Subject.CommonName)
-		}
-		for _, pattern := range allowed {
-			for _, name := range names {
-				if matches(pattern, name) {
+		for i, name := range names {
+			for _, pattern := range allowed {
+				if i < len(leaf.DNSNames) && matches(pattern, name) || pattern == name {
 					return nil
 				}
 			}

@@ -38,6 +38,8 @@ type Origination struct {
 	o       OriginationOptions
 	current atomic.Pointer[[]*tls.Config]
 	watch   watch
+	pair    pairs // what was read last; these two are the watch's
+	judges  authorities
 }
 
 // NewOrigination reads the files. Run keeps to them.
@@ -78,16 +80,19 @@ func (o *Origination) load() (list []Certificate, err error) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessionsKept),
 	}
 	if o.o.CAFile != "" {
-		if config.RootCAs, err = readAuthorities(o.o.CAFile); err != nil {
+		if err = o.judges.read(o.o.CAFile); o.judges.pool == nil {
 			return nil, err
 		}
+		config.RootCAs = o.judges.pool
 	}
 	if o.o.CertFile != "" {
-		pair, described, err := readPair(o.o.CertFile, o.o.KeyFile)
-		if err != nil {
+		var failed error
+		list, failed = o.pair.read([]string{o.o.CertFile}, []string{o.o.KeyFile})
+		err = both(err, failed)
+		if len(list) == 0 {
 			return nil, err
 		}
-		list = []Certificate{described}
+		pair := o.pair[0].pair
 		// It is shown even if the endpoint's list of authorities lacks its issuer: then the
 		// endpoint says what is wrong with it, and not that there is none.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
@@ -100,5 +105,5 @@ func (o *Origination) load() (list []Certificate, err error) {
 		configs[i].NextProtos = protocols
 	}
 	o.current.Store(&configs)
-	return list, nil
+	return list, err
 }

@@ -7,10 +7,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -37,16 +35,16 @@ type TerminationOptions struct {
 	// unless ClientAuth is Off.
 	ClientCAFile string
 	ClientAuth   ClientAuth
-	// ClientNames are names of which a client's certificate must have one, as DNS name, URI or
-	// common name; *.example.com stands for one label. Empty: every name is good.
+	// ClientNames are names of which a client's certificate must have one, as DNS name or URI;
+	// *.example.com stands for one label. Common names do not count. Empty: every name is good.
 	ClientNames []string
 	// MinVersion is the lowest version, 0: TLS 1.2.
 	MinVersion uint16
 	// Protocols are offered by ALPN, the preferred one first. A client that names others only is
 	// refused, one that names none is not.
 	Protocols []string
-	// OnReload is told by Run: nil, new files are in use; an error, they cannot be used and those
-	// before them stay, which is said once. May be nil.
+	// OnReload is told by Run: nil, new files are in use; an error, some cannot be used, and what was
+	// read from these before stays, which is said once. May be nil.
 	OnReload func(error)
 	// OnExpiry is told by Run of each certificate that is Due within WarnBefore: at once, and then
 	// once a day until a renewed one is in use. May be nil.
@@ -60,6 +58,8 @@ type Termination struct {
 	config  *tls.Config
 	current atomic.Pointer[termination]
 	watch   watch
+	pairs   pairs // what was read last of each file that could be; these two are the watch's
+	judges  authorities
 }
 
 // A termination is what has been read from the files at one time. It does not change.
@@ -111,14 +111,12 @@ func (t *Termination) Status() Status { return t.watch.status() }
 
 func (t *Termination) load() ([]Certificate, error) {
 	n := &termination{byName: map[string][]*tls.Certificate{}}
-	var list []Certificate
-	for i, file := range t.o.CertFiles {
-		pair, described, err := readPair(file, t.o.KeyFiles[i])
-		if err != nil {
-			return nil, err
-		}
-		n.pairs = append(n.pairs, pair)
-		list = append(list, described)
+	list, err := t.pairs.read(t.o.CertFiles, t.o.KeyFiles)
+	if len(list) == 0 {
+		return nil, err
+	}
+	for _, p := range t.pairs {
+		n.pairs = append(n.pairs, p.pair)
 	}
 	first := n.pairs[0]
 	slices.SortStableFunc(n.pairs, func(a, b *tls.Certificate) int {
@@ -141,18 +139,18 @@ func (t *Termination) load() ([]Certificate, error) {
 		VerifyConnection: onlyNames(t.o.ClientNames),
 	}
 	if t.o.ClientAuth != Off {
-		pool, err := readAuthorities(t.o.ClientCAFile)
-		if err != nil {
+		err = both(err, t.judges.read(t.o.ClientCAFile))
+		if t.judges.pool == nil {
 			return nil, err
 		}
-		n.config.ClientCAs = pool
+		n.config.ClientCAs = t.judges.pool
 		n.config.ClientAuth = tls.VerifyClientCertIfGiven
 		if t.o.ClientAuth == Required {
 			n.config.ClientAuth = tls.RequireAndVerifyClientCert
 		}
 	}
 	t.current.Store(n)
-	return list, nil
+	return list, err
 }
 
 // choose returns the certificate for a client.
@@ -161,23 +159,29 @@ func (n *termination) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 		return nil, err
 	}
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
-	candidates := n.byName[name]
-	if _, domain, ok := strings.Cut(name, "."); ok && len(candidates) == 0 {
-		candidates = n.byName["*."+domain]
+	exact := n.byName[name]
+	var wild []*tls.Certificate
+	if _, domain, ok := strings.Cut(name, "."); ok {
+		wild = n.byName["*."+domain]
 	}
-	if len(candidates) == 0 {
-		candidates = n.first
+	if len(exact)+len(wild) == 0 {
+		exact = n.first
 	}
-	if len(candidates) > 1 {
+	if len(exact)+len(wild) > 1 {
 		asked := *hello
 		asked.ServerName = "" // the name is settled; what is asked is the kind of key
-		for _, c := range candidates {
-			if asked.SupportsCertificate(c) == nil {
-				return c, nil
+		for _, candidates := range [...][]*tls.Certificate{exact, wild} {
+			for _, c := range candidates {
+				if asked.SupportsCertificate(c) == nil {
+					return c, nil
+				}
 			}
 		}
 	}
-	return candidates[0], nil
+	if len(exact) == 0 {
+		exact = wild
+	}
+	return exact[0], nil
 }
 
 // preference is lower for keys that cost less to sign with.
@@ -189,18 +193,6 @@ func preference(key crypto.PrivateKey) int {
 		return 2
 	}
 	return 1
-}
-
-func readAuthorities(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("secure: authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("secure: authorities: there is no certificate in %s; it must hold at least one, in PEM", file)
-	}
-	return pool, nil
 }
 
 func atLeast12(version uint16) uint16 { return max(version, tls.VersionTLS12) }

@@ -84,6 +84,7 @@ func TestTheCertificateIsChosenByNameAndKey(t *testing.T) {
 	add("ecdsa", wish{names: []string{"a.example"}, common: "a-ecdsa"})
 	add("wild", wish{names: []string{"*.b.example", "c.b.example"}, common: "b-wild"})
 	add("exact", wish{names: []string{"exact.b.example"}, common: "b-exact", until: 2 * time.Hour})
+	add("wild-rsa", wish{names: []string{"*.b.example"}, common: "b-wild-rsa", rsa: true})
 	term, err := NewTermination(o)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +97,7 @@ func TestTheCertificateIsChosenByNameAndKey(t *testing.T) {
 	}{
 		{"a.example", nil, "a-ecdsa"}, {"A.Example", nil, "a-ecdsa"}, {"a.example", []uint16{onlyRSA}, "a-rsa"},
 		{"x.b.example", nil, "b-wild"}, {"exact.b.example", nil, "b-exact"}, {"c.b.example", nil, "b-wild"},
+		{"exact.b.example", []uint16{onlyRSA}, "b-wild-rsa"},
 		{"x.y.b.example", nil, "a-ecdsa"}, {"b.example", nil, "a-ecdsa"}, {"", nil, "a-ecdsa"},
 		{"unknown.example", []uint16{onlyRSA}, "a-rsa"}, {"", []uint16{onlyRSA}, "a-rsa"},
 	} {
@@ -104,7 +106,7 @@ func TestTheCertificateIsChosenByNameAndKey(t *testing.T) {
 		}
 	}
 	list := term.Status().Certificates
-	if len(list) != 4 || list[3].File != o.CertFiles[3] || list[3].Names[0] != "exact.b.example" ||
+	if len(list) != 5 || list[3].File != o.CertFiles[3] || list[3].Names[0] != "exact.b.example" ||
 		time.Until(list[3].NotAfter) < 90*time.Minute || time.Until(list[2].NotAfter) > time.Hour {
 		t.Errorf("%+v", list)
 	}
@@ -116,8 +118,8 @@ func TestClientsCertificates(t *testing.T) {
 	with := func(c tls.Certificate) *tls.Config {
 		return &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{c}}
 	}
-	good, other := with(ca.issue(wish{names: []string{"c.example"}})), with(ca.issue(wish{names: []string{"d.example"}, common: "d"}))
-	named := with(ca.issue(wish{common: "x.c.example"}))
+	good, other := with(ca.issue(wish{names: []string{"c.example"}})), with(ca.issue(wish{names: []string{"d.example"}, common: "c.example"}))
+	named, workload := with(ca.issue(wish{common: "x.c.example"})), with(ca.issue(wish{names: []string{"spiffe://corp/sa/Admin"}}))
 	strange, none := with(newAuthority(t, "ours").issue(wish{names: []string{"c.example"}})), &tls.Config{InsecureSkipVerify: true}
 	for _, c := range []struct {
 		auth    ClientAuth
@@ -129,7 +131,8 @@ func TestClientsCertificates(t *testing.T) {
 		{Optional, none, []string{"c.example"}, ""}, {Optional, good, nil, ""}, {Optional, strange, nil, UnknownCA},
 		{Required, none, nil, NoCertificate}, {Required, good, nil, ""}, {Required, strange, nil, UnknownCA},
 		{Required, good, []string{"*.example"}, ""}, {Required, other, []string{"c.example", "*.c.example"}, NotAllowed},
-		{Required, named, []string{"c.example", "*.c.example"}, ""}, {Optional, other, []string{"c.example"}, NotAllowed},
+		{Required, named, []string{"c.example", "*.c.example"}, NotAllowed}, {Required, workload, []string{"spiffe://corp/sa/Admin"}, ""},
+		{Required, workload, []string{"spiffe://corp/sa/admin"}, NotAllowed}, {Optional, other, []string{"c.example"}, NotAllowed},
 	} {
 		term, err := NewTermination(TerminationOptions{
 			CertFiles: []string{certFile}, KeyFiles: []string{keyFile},

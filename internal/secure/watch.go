@@ -26,7 +26,7 @@ const (
 // A watch has files loaded again when they change. It belongs to one goroutine, but for status.
 type watch struct {
 	paths   []string
-	load    func() ([]Certificate, error) // puts what is in the files into use, or changes nothing
+	load    func() ([]Certificate, error) // puts what is good in the files into use; nil: nothing is
 	told    func(error)                   // may be nil
 	dueTold func(Certificate)             // may be nil
 
@@ -94,6 +94,15 @@ func (w *watch) check() {
 		return
 	}
 	list, err := w.load()
+	if err != nil && list != nil && !slices.EqualFunc(list, w.now.Certificates, sameCertificate) {
+		w.sum = nil // what is in use now is in no files together
+		w.now.Certificates = list
+		w.now.Reloads++
+		w.show()
+		if w.told != nil {
+			w.told(nil)
+		}
+	}
 	switch {
 	case err == nil:
 		w.sum, w.failing = sum, ""
@@ -107,6 +116,8 @@ func (w *watch) check() {
 		w.tell(err)
 	}
 }
+
+func sameCertificate(a, b Certificate) bool { return a.File == b.File && a.sum == b.sum }
 
 func (w *watch) tell(err error) {
 	w.now.Problem = w.failing

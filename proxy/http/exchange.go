@@ -63,7 +63,7 @@ type exchange struct {
 	last     bool          // the client's connection is closed behind this exchange
 	status   int
 	sent     int64         // to the client
-	record   *record       // for the access log; nil without one
+	record   *record       // for the access log and who watches; nil without either
 	trace    *trace        // nil until there was tracing once
 	traced   bool          // there is tracing, for this request
 	sampled  bool          // … and spans of it are made

@@ -143,6 +143,7 @@ type Proxy struct {
 	requests  *metrics.HTTP
 	listener  *metrics.Listener
 	accessLog *accesslog.Logger
+	tap       *tap.Point
 	current   atomic.Pointer[settings] // that the loops have, or are about to have
 	group     *eventloop.Group
 	shards    []*shard
@@ -187,7 +188,7 @@ func New(group *eventloop.Group, o Options) *Proxy {
 		o.Log = zap.NewNop()
 	}
 	p := &Proxy{
-		name: o.Name, log: o.Log, requests: o.Requests, listener: o.Listener, accessLog: o.AccessLog,
+		name: o.Name, log: o.Log, requests: o.Requests, listener: o.Listener, accessLog: o.AccessLog, tap: o.Tap,
 		group: group, ended: make(chan struct{}, 1),
 	}
 	set := newSettings(o.Settings, nil)

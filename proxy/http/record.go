@@ -22,7 +22,7 @@ type record struct {
 // beginRecord takes down what is gone from memory before the request ends. With head false
 // what came was no request.
 func (x *exchange) beginRecord(head bool) {
-	watched := x.shard.proxy.Tap.Watched()
+	watched := x.shard.proxy.tap.Watched()
 	if x.shard.log == nil && !watched {
 		x.record = nil // that of the request before may have been watched
 		return
@@ -52,14 +52,14 @@ func (x *exchange) beginRecord(head bool) {
 	line.Referer, line.UserAgent = x.field("referer"), x.field("user-agent")
 	line.Traceparent = x.traceparent()
 	rec.memory = line.Own(rec.memory)
-	if watched && x.shard.proxy.Tap.Headers() {
+	if watched && x.shard.proxy.tap.Headers() {
 		rec.heads.Request = appendFields(rec.heads.Request, &r.Head)
 	}
 }
 
 // recordResponse takes down the header fields of what an endpoint has answered.
 func (x *exchange) recordResponse() {
-	if x.record != nil && x.shard.proxy.Tap.Headers() {
+	if x.record != nil && x.shard.proxy.tap.Headers() {
 		x.record.heads.Response = appendFields(x.record.heads.Response[:0], &x.resp.Head)
 	}
 }
@@ -155,7 +155,7 @@ func (x *exchange) endRecord(took time.Duration, in int64) {
 	if x.shard.log != nil {
 		x.shard.log.Log(line)
 	}
-	x.shard.proxy.Tap.Pass(line, x.record.heads)
+	x.shard.proxy.tap.Pass(line, x.record.heads)
 }
 
 // recordGRPC takes down how a call of gRPC has ended.

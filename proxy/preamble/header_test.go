@@ -170,6 +170,10 @@ func TestVersionTwo(t *testing.T) {
 		{"short checksum", binaryHeader(0x21, 0x11, four, extension(3, "\x00\x00\x00")), Header{}, errExtension},
 		{"wrong checksum", binaryHeader(0x21, 0x11, four, checksum), Header{}, errChecksum},
 		{"checksum of another address", strings.Replace(sum(binaryHeader(0x21, 0x11, four, checksum), 0), "\xc0\x00\x02\x01", "\xc0\x00\x02\x03", 1), Header{}, errChecksum},
+		{"wrong checksum of nobody", binaryHeader(0x21, 0x00, checksum), Header{}, errChecksum},
+		{"right checksum of nobody", sum(binaryHeader(0x21, 0x00, checksum), 0), Header{Version: 2}, nil},
+		{"wrong checksum of a local one", binaryHeader(0x20, 0x11, four, checksum), Header{}, errChecksum},
+		{"right checksum of a local one", sum(binaryHeader(0x20, 0x00, checksum), 0), Header{Version: 2, Local: true}, nil},
 		{"two checksums", sum(binaryHeader(0x21, 0x11, four, checksum, checksum), 7), Header{}, errChecksum},
 		{"other signature", "\r\n\r\n\x00\r\nQUIT\r\x21\x11\x00\x00", Header{}, ErrNoHeader},
 	} {

@@ -17,7 +17,13 @@ func (s Senders) Has(c *eventloop.Conn) bool {
 	if len(s) == 0 {
 		return false
 	}
-	addr := c.RemoteAddrPort().Addr().Unmap()
+	return s.contain(c.RemoteAddrPort().Addr())
+}
+
+// contain tells whether one of the networks has an address. A zone says on which link it is, and is in
+// no network's name.
+func (s Senders) contain(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
 	for _, p := range s {
 		if p.Contains(addr) {
 			return true
@@ -28,7 +34,7 @@ func (s Senders) Has(c *eventloop.Conn) bool {
 
 // Receive reads the header at the beginning of a connection, and nothing behind it, in the task
 // t, which parks until all of it has come or timeout is over. The connection is attributed to the
-// client that the header names, if it names one.
+// client and the destination that the header names, if it names them.
 func Receive(t *eventloop.Task, c *eventloop.Conn, timeout time.Duration) error {
 	b := make([]byte, MaxV2)
 	c.SetReadTimeout(timeout)
@@ -48,7 +54,7 @@ func Receive(t *eventloop.Task, c *eventloop.Conn, timeout time.Duration) error 
 			if size > 0 {
 				c.SetReadTimeout(0)
 				if h.Source.IsValid() {
-					c.Attribute(h.Source)
+					c.Attribute(h.Source, h.Destination)
 				}
 				return c.Take(b[:size])
 			}

@@ -87,22 +87,24 @@ func checkFixed(b []byte) error {
 // addressesV2 reads a header that is complete and in order up to its 16th byte.
 func addressesV2(b []byte) (Header, error) {
 	h := Header{Version: 2}
-	if b[12]&0x0f == commandLocal {
-		h.Local = true // and all that follows is to be ignored
+	family, protocol := b[13]&0xf0, b[13]&0x0f
+	end := fixedV2
+	switch family {
+	case familyIPv4:
+		end += lengthIPv4
+	case familyIPv6:
+		end += lengthIPv6
+	case familyUnix:
+		end += lengthUnix
+	}
+	h.Local = b[12]&0x0f == commandLocal
+	if h.Local || family == familyNone || protocol == protocolNone {
+		// All that follows is to be ignored, and may be anything; but a checksum that is there holds.
+		if checkExtensions(b, end) == errChecksum {
+			return h, errChecksum
+		}
 		return h, nil
 	}
-	family, protocol := b[13]&0xf0, b[13]&0x0f
-	if family == familyNone || protocol == protocolNone {
-		return h, nil // how long the addresses are cannot be known
-	}
-	length := lengthIPv4
-	switch family {
-	case familyIPv6:
-		length = lengthIPv6
-	case familyUnix:
-		length = lengthUnix
-	}
-	end := fixedV2 + length
 	if len(b) < end {
 		return h, errShort
 	}

@@ -1,0 +1,10 @@
+package spool
+
+import (
+	"os"
+	"testing"
+
+	"sidecar/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }

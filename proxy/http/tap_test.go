@@ -1,0 +1,78 @@
+package http
+
+import (
+	"testing"
+
+	"sidecar/tap"
+)
+
+// watching watches what passes p, until the test ends.
+func watching(t *testing.T, p *tap.Point, o tap.Options) *tap.Watch {
+	t.Helper()
+	w, err := p.Watch(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func TestRequestsAreWatchedAsTheyPass(t *testing.T) {
+	first, second := newOrigin(t), newOrigin(t)
+	p := new(tap.Point)
+	r := newRig(t, setup{origins: []string{first.addr, second.addr}, options: func(o *Options) { o.Tap = p }})
+	c := r.dial()
+	c.say(get) // nobody watches yet
+	s := first.accept()
+	s.hear(get)
+	s.say(ok)
+	c.hear(ok)
+
+	w := watching(t, p, tap.Options{Headers: tap.HeadersPlain})
+	c.say(get) // the connection breaks, and the other endpoint answers
+	s.hear(get)
+	s.say("HTTP/1.1 2")
+	s.close()
+	s = second.accept()
+	s.hear(get)
+	s.say(lines("HTTP/1.1 200 OK", "Content-Length: 2", "Set-Cookie: a=geheim") + "hi")
+	c.head()
+	c.hear("hi")
+	got := <-w.Records()
+	if got.Method != "GET" || got.Target != "/" || got.Status != 200 || got.Flag != "ok" || got.Tries != 2 || got.Endpoint != second.addr ||
+		len(got.Attempts) != 2 || got.Attempts[0].Endpoint != first.addr || got.Attempts[0].Outcome != "reset" {
+		t.Errorf("got %+v", got)
+	}
+	if len(got.RequestHeaders) == 0 || got.RequestHeaders[0].Name != "Host" || len(got.ResponseHeaders) != 2 ||
+		got.ResponseHeaders[1] != (tap.Field{Name: "Set-Cookie", Value: "<hidden>"}) {
+		t.Errorf("fields %+v and %+v", got.RequestHeaders, got.ResponseHeaders)
+	}
+
+	bad := r.dial()
+	bad.say("what\r\n\r\n")
+	bad.wantOwn(400, "bad-request")
+	bad.end()
+	if got := <-w.Records(); got.Status != 400 || got.Flag != "bad-request" || got.Method != "" || got.Tries != 0 || got.RequestHeaders != nil || got.ResponseHeaders != nil {
+		t.Errorf("of what is no request: %+v", got)
+	}
+
+	w.Close() // and the next one is nobody's
+	c.say(get)
+	other := first.accept()
+	other.hear(get)
+	other.say(ok)
+	c.hear(ok)
+	again := watching(t, p, tap.Options{})
+	c.say(get)
+	s.hear(get)
+	s.say(ok)
+	c.hear(ok)
+	if got := <-again.Records(); got.Tries != 1 || got.Skipped != 0 || got.RequestHeaders != nil {
+		t.Errorf("after a pause: %+v", got)
+	}
+	select {
+	case got := <-again.Records():
+		t.Errorf("what passed while nobody watched is shown: %+v", got)
+	default:
+	}
+}
