@@ -17,6 +17,10 @@ help: ## list the targets
 build: ## build bin/sidecar
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sidecar
 
+.PHONY: deb
+deb: ## build the Debian package, into dist
+	GO='$(GO)' packaging/build.sh '$(VERSION)' dist
+
 .PHONY: demo
 demo: build ## run the demo: a sidecar in front of three small servers
 	$(BIN) demo
@@ -27,9 +31,9 @@ test: consul lint ## everything: lint, unit and integration tests, tests of the 
 	$(GO) test -race $(TESTFLAGS) ./internal/eventloop/... ./proxy/... ./upstream/... ./breaker/... ./balancer/... ./limiter/... ./internal/window/... ./metrics/... ./accesslog/...
 
 .PHONY: test-deps
-test-deps: ## install what tests need besides Go: etcd, Redis, ip, curl, h2load (Debian, needs root)
+test-deps: ## install what tests need besides Go: etcd, Redis, ip, curl, h2load, Chromium, systemd (Debian, needs root)
 	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends etcd-server redis-server iproute2 curl nghttp2-client
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends etcd-server redis-server iproute2 curl nghttp2-client chromium systemd groff-base util-linux
 
 .PHONY: race
 race: consul ## every test under the race detector

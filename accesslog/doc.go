@@ -43,7 +43,7 @@
 //	tries         how many there were
 //	endpoint      that of the last one
 //	flag        * how it ended, see below
-//	trace_id    * of the request's traceparent (W3C), if that is valid; else not in json
+//	trace_id    * of the request's traceparent (W3C), or with tracing of the endpoint's; not in json if there is none
 //	tunnel      * true if it became a tunnel; else not in json
 //	referer     * as sent; not in json if it was not
 //	user_agent  * as sent; not in json if it was not

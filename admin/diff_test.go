@@ -2,8 +2,11 @@ package admin
 
 import (
 	"errors"
+	"net"
+	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -58,6 +61,10 @@ func TestWhoCannotBeReachedIsTold(t *testing.T) {
 	var u *Unreachable
 	if !errors.As(err, &u) || u.Address != "unix:/none/admin" || err.Error() != "admin: "+u.Says {
 		t.Errorf("%v", err)
+	}
+	denied := (&Client{Address: "unix:/run/admin.sock"}).explain(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)})
+	if !errors.As(denied, &u) || u.Says != "may not connect to unix:/run/admin.sock: permission denied; join the group that owns it, or ask as root" {
+		t.Errorf("%v", denied)
 	}
 	_, err = (&Client{Address: "nonsense"}).Status(t.Context())
 	var a *AddressError

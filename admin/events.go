@@ -192,9 +192,6 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.broadcast.leave(events)
 	control := http.NewResponseController(w)
-	// The deadline of the request would end the answer, for it is then that the server no longer
-	// sees whether the client is there. That w has none, or no Flush, is so in tests only.
-	_ = control.SetReadDeadline(time.Time{})
 	for {
 		select {
 		case <-r.Context().Done():
@@ -203,7 +200,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			if !on {
 				return
 			}
-			_ = control.SetWriteDeadline(time.Now().Add(eventTimeout))
+			_ = control.SetWriteDeadline(time.Now().Add(eventTimeout)) // as in bounded
 			if _, err := w.Write(event); err != nil {
 				return
 			}

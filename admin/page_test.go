@@ -91,7 +91,7 @@ func TestThePolicyNamesWhatIsOnThePage(t *testing.T) {
 			t.Errorf("%s is not in %s", want, policy)
 		}
 	}
-	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'"} {
+	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "connect-src 'self'", "require-trusted-types-for 'script'", "trusted-types 'none'"} {
 		if !strings.Contains(policy, part) {
 			t.Errorf("no %s in %s", part, policy)
 		}

@@ -154,6 +154,9 @@ func drained(s *Service) (n int) {
 	return n
 }
 
+// expiresSoon is when a certificate that should have been renewed is more than a note.
+const expiresSoon = 7 * 24 * time.Hour
+
 // certificates finds those that have expired or are about to.
 func (f *findings) certificates(s *Service) {
 	for i := range s.TLS {
@@ -165,8 +168,10 @@ func (f *findings) certificates(s *Service) {
 			switch c := &side.Certificates[j]; {
 			case f.now.After(c.NotAfter):
 				f.add(Outage, s.Service, "certificate ("+side.Side+") "+certificate(c, f.now))
-			case c.Due:
+			case c.Due && c.NotAfter.Sub(f.now) < expiresSoon:
 				f.add(Warning, s.Service, "certificate ("+side.Side+") "+certificate(c, f.now))
+			case c.Due:
+				f.add(Note, s.Service, "certificate ("+side.Side+") "+certificate(c, f.now))
 			}
 		}
 	}
@@ -245,8 +250,23 @@ func (f *findings) process(d *Document) {
 		}
 	}
 	for _, n := range d.Notices {
-		f.add(Note, "", n)
+		if !ofCertificates(n, d.Services) {
+			f.add(Note, "", n)
+		}
 	}
+}
+
+// ofCertificates tells whether a notice is about the certificates of a service, which its problems
+// tell of already.
+func ofCertificates(notice string, services []Service) bool {
+	for i := range services {
+		for j := range services[i].TLS {
+			if strings.HasPrefix(notice, services[i].Service+", "+services[i].TLS[j].Side+": ") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func isOrAre(n int, noun string) string   { return verb(n, noun, "is", "are") }

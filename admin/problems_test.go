@@ -90,10 +90,10 @@ func TestProblemsAreFoundAndSorted(t *testing.T) {
 		{"certificates", Document{Services: []Service{sick(func(s *Service) {
 			s.TLS = []TLS{{Side: "listener", Problem: "no key", Certificates: []Certificate{
 				{File: "a.pem", Names: []string{"a"}, NotAfter: noon.Add(-time.Hour)}, {File: "b.pem", Names: []string{"b"}, NotAfter: noon.Add(time.Hour), Due: true},
-				{File: "c.pem", Names: []string{"c"}, NotAfter: noon.Add(900 * time.Hour)},
+				{File: "c.pem", Names: []string{"c"}, NotAfter: noon.Add(900 * time.Hour)}, {File: "d.pem", Names: []string{"d"}, NotAfter: noon.Add(240 * time.Hour), Due: true},
 			}}}
-		})}}, []string{"outage|orders||certificate (listener) of a expired 1h0m ago", "warning|orders||new certificates (listener) cannot be used: no key",
-			"warning|orders||certificate (listener) of b expires in 1h0m"}},
+		})}, Notices: []string{"orders, listener: the certificate of a has expired", "orders are many"}}, []string{"outage|orders||certificate (listener) of a expired 1h0m ago", "warning|orders||new certificates (listener) cannot be used: no key",
+			"warning|orders||certificate (listener) of b expires in 1h0m", "note|orders||certificate (listener) of d expires in 10d", "note|||orders are many"}},
 		{"the process", Document{
 			Listeners:     []Listener{{Address: "127.0.0.1:1", Service: "orders", Error: "too many open files"}, {Address: "127.0.0.1:2"}},
 			Readiness:     Readiness{Missing: []string{"mail: not known yet", "orders: not known yet"}},

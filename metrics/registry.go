@@ -69,6 +69,7 @@ type Registry struct {
 	Reloads      *Reloads
 	certificates *certificateFamily
 	tracing      *tracingFamily
+	scarcity     *scarcityFamily
 }
 
 // New makes a Registry that counts nothing of a service yet; it has the series of the build,
@@ -91,6 +92,7 @@ func New(o Options) *Registry {
 		Reloads:       newReloads(),
 		certificates:  newCertificateFamily(),
 		tracing:       newTracingFamily(),
+		scarcity:      newScarcityFamily(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        namespace + "_build_info",
@@ -104,7 +106,7 @@ func New(o Options) *Registry {
 		build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations, r.unrouted, r.Reloads, r.certificates, r.tracing,
+		r.listeners, r.http, r.tcp, r.services, r.endpoints, r.sources, r.turns, r.accessLog, r.registrations, r.unrouted, r.Reloads, r.certificates, r.tracing, r.scarcity,
 	)
 	return r
 }

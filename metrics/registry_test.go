@@ -91,6 +91,8 @@ func everything() *Registry {
 	})
 	r.ObserveTracing(func(emit func(TracingSample)) { emit(TracingSample{Exported: 3}) })
 	r.Unrouted("0.0.0.0:443").Count(UnroutedNoName)
+	r.ObservePauses(func(emit func(PauseSample)) { emit(PauseSample{Service: "orders", Protocol: "http"}) })
+	r.ObserveLog(func() uint64 { return 7 })
 	return r
 }
 

@@ -67,7 +67,7 @@ func newServiceFamily() *serviceFamily {
 		adaptiveInFlight: desc(sub, "adaptive_in_flight", "Requests in flight that count towards the learned limit.", by),
 		shed:             desc(sub, "shed_total", "Requests refused because the learned limit was reached.", by),
 		setStored:        desc(sub, "set_stored", "1 while the set of instances is the one on disk, since no source has answered after the start.", by),
-		setAge:           desc(sub, "set_age_seconds", "How long ago the set of instances was last confirmed by a source.", by),
+		setAge:           desc(sub, "set_age_seconds", "How long ago the set of instances was last confirmed by a source; none for a set out of the configuration.", by),
 	}
 }
 

@@ -87,6 +87,9 @@ func (r *receiver) take(req *http.Request) (int, http.Header, []byte, error) {
 	if a.retryAfter != "" {
 		header.Set("Retry-After", a.retryAfter)
 	}
+	if a.status/100 == 3 {
+		header.Set("Location", "http://elsewhere/v1/traces")
+	}
 	if a.status == http.StatusOK {
 		r.requests = append(r.requests, body)
 	}

@@ -27,7 +27,7 @@
 // # What is usable
 //
 // An endpoint is usable if it is in the source's last set, its health check has not marked
-// it down, and its breaker has not ejected it.
+// it down, its breaker has not ejected it, and the operator has not drained it.
 //
 // A breaker ejects after failures in a row, or for its success rate; never more than
 // Options.MaxEjected of the endpoints at once, and never the last. A rate is judged beside
@@ -42,6 +42,9 @@
 // An instance that the source has dropped is retired. With HealthCheck.KeepDropped that
 // takes both, the source and the check: it serves on until its check fails, until it is
 // listed again, or until another instance has its address.
+//
+// What the operator drains (SetDrained) stays out whatever the others say, and is neither ejected nor
+// counted by what follows. It is used only where all are drained and there is no fallback.
 //
 // A registry that fails or a check that is wrong must not turn into an outage of its own:
 //

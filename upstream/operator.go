@@ -94,9 +94,7 @@ func (s *Service) applyCommand(c command, now time.Time) {
 	}
 	switch {
 	case c.action == uneject:
-		if !e.drained.Load() {
-			e.release()
-		}
+		e.release()
 		return
 	case e.drained.Swap(c.action == drain) == (c.action == drain):
 		return

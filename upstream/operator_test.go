@@ -32,6 +32,9 @@ func TestADrainedEndpointGetsNothingMore(t *testing.T) {
 		if e := st.status("b"); e.Verdict != "drained by the operator; 1 leases run on" || e.Used || e.Sound {
 			t.Errorf("%+v", e)
 		}
+		if e := st.status("a"); !e.Sound || !e.Used {
+			t.Errorf("%+v", e)
+		}
 		if v := st.Status().Verdict; v != "2 of 3 endpoints take their share of the traffic; 1 drained by the operator" {
 			t.Errorf("verdict %q", v)
 		}
@@ -133,6 +136,33 @@ func TestToDrainEndsAnEjection(t *testing.T) {
 		st.drains(false, "a")
 		st.wantUsable("a c")
 		st.stands("a", StateUsable, "the source reports it")
+	})
+}
+
+func TestWhatIsDrainedDoesNotCountForEjections(t *testing.T) {
+	play(t, nil, func(st *stage) {
+		st.reports("a", "b", "c", "d")
+		for _, c := range []struct {
+			on  bool
+			id  string
+			max int64
+		}{{true, "a", 1}, {true, "b", 1}, {true, "c", 0}, {false, "a", 1}, {false, "c", 1}, {false, "b", 2}} {
+			if st.drains(c.on, c.id); st.Status().MaxEjected != c.max {
+				t.Errorf("%d may be ejected, want %d", st.Status().MaxEjected, c.max)
+			}
+		}
+	})
+}
+
+func TestAnUndrainedEndpointBeginsSlowly(t *testing.T) {
+	play(t, func(o *Options) { o.SlowStart = time.Minute }, func(st *stage) {
+		st.reports("a", "b")
+		st.drains(true, "a")
+		time.Sleep(time.Hour)
+		st.drains(false, "a")
+		if e := st.status("a"); e.Ramp > 0.11 {
+			t.Errorf("it begins with %v of its share", e.Ramp)
+		}
 	})
 }
 

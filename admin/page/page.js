@@ -170,7 +170,7 @@ function decisions(s) {
     const where = d.others ? `${d.service} and ${plural(d.others, "other service")}` : d.service;
     items.push(make("li", { class: badNews.has(d.what) ? "bad-mark" : goodNews.has(d.what) ? "good-mark" : "" },
       make("time", { datetime: d.at, title: d.at }, clock(at, now)), make("b", {}, make("bdi", {}, printable(where))), " ",
-      make("bdi", { class: "id" }, printable(who)), " ", make("b", { class: badNews.has(d.what) ? "bad" : goodNews.has(d.what) ? "good" : "" }, printable(d.what)),
+      make("bdi", { class: d.times > 1 ? "" : "id" }, printable(who)), " ", make("b", { class: badNews.has(d.what) ? "bad" : goodNews.has(d.what) ? "good" : "" }, printable(d.what)),
       make("bdi", { class: "reason" }, printable(d.why))));
   }
   if (!items.length) items.push(make("li", { class: "gap" }, "Nothing has been decided yet."));

@@ -3,9 +3,10 @@
 const patience = 10e3; // ms without an event; a large status comes less often than every second
 const rest = 60e3;     // ms after which a page that nobody sees stops listening
 
-let stream = null, wait = 1e3, again = 0, unseen = 0, build = null;
+let stream = null, wait = 1e3, again = 0, unseen = 0, asleep = false, build = null;
 
 function listen() {
+  asleep = false;
   stream?.close();
   clearTimeout(again);
   stream = new EventSource("/events");
@@ -30,6 +31,7 @@ function listen() {
 
 // tell says how old the page is.
 function tell() {
+  if (asleep) return;
   const age = performance.now() - heard.at, link = byId("link");
   const lost = !stream || age > patience;
   if (!heard.status) {
@@ -43,9 +45,18 @@ function tell() {
   if (lost) headline("lost", `No news for ${span(age / 1000)}; before: ${heard.status.headline.text}`);
 }
 
+// sleep is for a page that nobody sees.
+function sleep() {
+  asleep = true;
+  stream?.close();
+  stream = null;
+  clearTimeout(again);
+  document.title = `asleep – ${document.title}`;
+}
+
 document.addEventListener("visibilitychange", () => {
   clearTimeout(unseen);
-  if (document.hidden) unseen = setTimeout(() => { stream?.close(); stream = null; clearTimeout(again); }, rest);
+  if (document.hidden) unseen = setTimeout(sleep, rest);
   else if (!stream) listen();
 });
 

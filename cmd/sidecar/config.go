@@ -36,7 +36,7 @@ the same as a file that can be loaded.`,
   sidecar config --running --json | jq '.[] | select(.origin != "default")'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usage(cmd, "%s takes one text, and got %q; put it in quotes", cmd.CommandPath(), args)
+				return usage(cmd, "%s takes one text, and got %q; put it in quotes", cmd.Name(), args)
 			}
 			return nil
 		},

@@ -182,8 +182,10 @@ Paste into another terminal:
 	if o.admin != "" {
 		fmt.Fprintf(&b, `  sidecar status --admin %s
   sidecar explain demo --admin %s
+  sidecar top --admin %s
+  sidecar tap demo --admin %s
   curl -s http://%s/metrics | grep sidecar_endpoint
-`, o.admin, o.admin, o.admin)
+`, o.admin, o.admin, o.admin, o.admin, o.admin)
 	}
 	fmt.Fprint(&b, "\nCtrl-C ends it.\n\n")
 	return b.String()

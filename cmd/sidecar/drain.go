@@ -98,7 +98,7 @@ func serviceAndEndpoint(cmd *cobra.Command, args []string) error {
 	if len(args) == 2 {
 		return nil
 	}
-	return usage(cmd, "%s takes SERVICE and ENDPOINT, and got %q", cmd.CommandPath(), args)
+	return usage(cmd, "%s takes SERVICE and ENDPOINT, and got %q", cmd.Name(), args)
 }
 
 // act has something done with the endpoint that the arguments name.
@@ -136,7 +136,7 @@ func endpointID(ctx context.Context, client *admin.Client, service, name string)
 		case s.Address == name:
 			at = append(at, s.ID)
 		}
-		all = append(all, s.ID+" ("+s.Address+")")
+		all = append(all, endpointName(s.ID, s.Address))
 	}
 	switch len(at) {
 	case 0:
@@ -145,6 +145,14 @@ func endpointID(ctx context.Context, client *admin.Client, service, name string)
 		return at[0], nil
 	}
 	return "", fmt.Errorf("service %s has %d endpoints at %s: name one of them by its ID: %s", service, len(at), name, strings.Join(at, ", "))
+}
+
+// endpointName is both names of an endpoint, or the one that it has.
+func endpointName(id, address string) string {
+	if id == address {
+		return visible(id)
+	}
+	return visible(id + " (" + address + ")")
 }
 
 // mostNames is how many endpoints an error lists.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,25 @@ type usageError struct{ error }
 // usage is a mistake in the command line; the error ends with where to read on.
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return usageError{fmt.Errorf("%w; see %q", fmt.Errorf(format, args...), cmd.CommandPath()+" --help")}
+}
+
+// flagMistake says what is wrong with a flag. What package strconv calls by its own names is said in words.
+func flagMistake(cmd *cobra.Command, err error) error {
+	text := err.Error()
+	said, _, _ := strings.Cut(text, ": strconv.")
+	var number *strconv.NumError
+	switch {
+	case errors.As(err, &number) && number.Func == "ParseBool":
+		text = said + ": want true or false"
+	case errors.As(err, &number) && errors.Is(err, strconv.ErrRange):
+		text = said + ": want a whole number, and a smaller one"
+	case errors.As(err, &number):
+		text = said + ": want a whole number"
+	case strings.Contains(text, ": time: "):
+		said, _, _ = strings.Cut(text, ": time: ")
+		text = said + ": want a time such as 500ms or 5s"
+	}
+	return usage(cmd, "%s", text)
 }
 
 // unsoundError is what --check has found.

@@ -63,7 +63,7 @@ usable, or those that are used ought not to be, or it is on its fallback.`,
 // oneService is for the arguments of commands about one service.
 func oneService(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return usage(cmd, "%s takes one service, and got %q", cmd.CommandPath(), args)
+		return usage(cmd, "%s takes one service, and got %q", cmd.Name(), args)
 	}
 	return nil
 }

@@ -58,7 +58,9 @@ Start with "sidecar demo", which needs nothing else.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.SetFlagErrorFunc(flagMistake)
+	root.CompletionOptions.DisableDefaultCmd = true // newCompletion takes its place
+	root.SetHelpCommand(newHelp(root))
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Serve:"},
 		&cobra.Group{ID: groupAsk, Title: "Ask a running sidecar:"},
@@ -73,7 +75,7 @@ Start with "sidecar demo", which needs nothing else.`,
 	group(groupServe, newRun(), newCheck(), newConfig(), newDemo())
 	group(groupAsk, newStatus(), newExplain(), newTop(), newTap())
 	group(groupAct, newReload(), newDrain(), newUndrain(), newUneject())
-	root.AddCommand(newVersion(), newExitCodes())
+	root.AddCommand(newCompletion(), newVersion(), newExitCodes())
 	return root
 }
 
@@ -89,17 +91,44 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := ""
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	return usage(cmd, "unknown command %q%s", args[0], hint(cmd, args[0]))
+}
+
+// hint names the command that was probably meant.
+func hint(root *cobra.Command, name string) string {
+	near := root.SuggestionsFor(name)
+	if len(near) == 0 {
+		return ""
 	}
-	return usage(cmd, "unknown command %q%s", args[0], hint)
+	return fmt.Sprintf("; did you mean %q?", near[0])
+}
+
+// newHelp is cobra's help, which minds when there is nothing of that name.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command, or about exit-codes",
+		ValidArgsFunction: func(_ *cobra.Command, _ []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+			for _, c := range root.Commands() {
+				names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			about, _, err := root.Find(args)
+			if err != nil || about == root && len(args) > 0 {
+				return usage(root, "there is no help about %q%s", args[0], hint(root, args[0]))
+			}
+			about.InitDefaultHelpFlag() // which its list of flags has
+			return about.Help()
+		},
+	}
 }
 
 // noArguments is cobra.NoArgs with the project's words.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(cmd, "%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
+		return usage(cmd, "%s takes no arguments, and got %q", cmd.Name(), args[0])
 	}
 	return nil
 }

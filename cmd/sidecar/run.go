@@ -119,6 +119,7 @@ func serve(ctx context.Context, stop func(), cfg *config.Config, o daemon.Option
 	o.Log, o.LostLines = newLeveledLogger(cfg.Log, level, out), out.Lost
 	o.Version, o.Revision = version(), revision()
 	o.Applied = func(cfg *config.Config) { level.SetLevel(levelOf(cfg.Log)) }
+	daemon.LimitMemory(o.Log)
 	d, err := daemon.New(cfg, o)
 	if err != nil {
 		if o.Handover != nil {
@@ -191,7 +192,8 @@ func levelOf(c config.Log) zapcore.Level {
 // newLeveledLogger is newLogger with a level that may change.
 func newLeveledLogger(c config.Log, level zapcore.LevelEnabler, w io.Writer) *zap.Logger {
 	core := zapcore.NewCore(newEncoder(c), zapcore.Lock(zapcore.AddSync(w)), level)
-	return zap.New(zapcore.NewSamplerWithOptions(core, sampleTick, sampleFirst, sampleThereafter))
+	sampled := zapcore.NewSamplerWithOptions(stampedCore{core}, sampleTick, sampleFirst, sampleThereafter)
+	return zap.New(sampled, zap.WithClock(steadyClock{time.Now()}))
 }
 
 // missingLines makes the line that stands where others could not be written.

@@ -146,7 +146,7 @@ func endpointAddress(ctx context.Context, client *admin.Client, service, name st
 		if s.ID == name || s.Address == name {
 			return s.Address, nil
 		}
-		all = append(all, s.ID+" ("+s.Address+")")
+		all = append(all, endpointName(s.ID, s.Address))
 	}
 	return "", &unknownEndpointError{service, name, all}
 }

@@ -40,7 +40,7 @@ func wantScreen(t *testing.T, v *topView, want string) {
 func TestTopShowsWhatHappenedBetweenTwoLooks(t *testing.T) {
 	v := &topView{before: second(0), now: second(2), order: byName}
 	wantScreen(t, v, `
-sidecar 1.2.3, go1.26: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
+sidecar 1.2.3: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
 
 SERVICE / ENDPOINT    STATE  REQ/S  ERRORS  LATENCY  IN FLIGHT  CONNS    BREAKER
 stock                0 of 0    0.0       -        -          0      0
@@ -51,7 +51,7 @@ orders               2 of 3    120    8.3%      2ms          3      7
 `)
 	v.order = byErrors
 	wantScreen(t, v, `
-sidecar 1.2.3, go1.26: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
+sidecar 1.2.3: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
 
 SERVICE / ENDPOINT    STATE  REQ/S  ERRORS  LATENCY  IN FLIGHT  CONNS    BREAKER
 orders               2 of 3    120    8.3%      2ms          3      7
@@ -62,7 +62,7 @@ stock                0 of 0    0.0       -        -          0      0
 `)
 	v.service = "stock"
 	wantScreen(t, v, `
-sidecar 1.2.3, go1.26: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
+sidecar 1.2.3: ready, up 1h0m2s, pid 77, 12 connections on 2 loops; 13:00:02
 
 SERVICE / ENDPOINT   STATE  REQ/S  ERRORS  LATENCY  IN FLIGHT  CONNS  BREAKER
 stock               0 of 0    0.0       -        -          0      0
@@ -128,7 +128,7 @@ func TestTopFitsTheTerminal(t *testing.T) {
 	}
 	v := &topView{before: second(0), now: long, order: byRequests, width: 60, height: 10, trouble: "no sidecar answers"}
 	wantScreen(t, v, `
-sidecar 1.2.3, go1.26: ready, up 1h0m2s, pid 77, 12 connect…
+sidecar 1.2.3: ready, up 1h0m2s, pid 77, 12 connections on …
 no news since 13:00:02: no sidecar answers
 ! orders: nothing is served nothing is served nothing is se…
 ! evil�[2J

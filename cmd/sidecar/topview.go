@@ -89,7 +89,7 @@ func (v *topView) head() []string {
 	for _, l := range d.Loops {
 		connections += l.Connections
 	}
-	left := v.fit(visible(d.Build.String())+": ", "")
+	left := v.fit("sidecar "+visible(d.Build.Version)+": ", "")
 	right := fmt.Sprintf(", up %s, pid %d, %s on %s; %s", d.At.Sub(d.Started).Round(time.Second), d.PID,
 		count(uint64(max(connections, 0)), "connection"), count(uint64(len(d.Loops)), "loop"), d.At.Format(time.TimeOnly))
 	lines := []string{left + v.paint.paint(color, v.fit(state, left)) + v.fit(right, left+state)}

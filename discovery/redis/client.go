@@ -14,7 +14,8 @@
 // The address may also come as "address": "10.0.0.1" with "port": 8080. The ID is the hash's
 // field, what follows the prefix, or in a set the "id" of the JSON value, else the address. From
 // "expires" on, in Unix seconds by the sidecar's clock, an entry takes no traffic, as if it had
-// been deleted; with strings Redis itself sees to that.
+// been deleted; with strings Redis itself sees to that. A clock that is set forward while the
+// sidecar runs has nothing expire sooner.
 //
 // The truth is what a look at the key finds, every Query.Poll. Where the server publishes
 // keyspace notifications a change is seen at once (but for FLUSHALL, which it does not tell of);

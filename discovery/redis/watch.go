@@ -74,7 +74,7 @@ func (s *source) Watch(ctx context.Context, report func(discovery.Update)) {
 	}
 	leave := s.client.notices.join(s.client.channel(s.query.Key), s.wake)
 	defer leave()
-	w := &watch{source: s, report: report, backoff: discovery.Backoff{First: pauseFirst, Most: pauseMost}}
+	w := &watch{source: s, report: report, clock: clock{time.Now()}, backoff: discovery.Backoff{First: pauseFirst, Most: pauseMost}}
 	limit := rate.NewLimiter(rate.Every(min(successEvery, s.query.Poll)), successBurst)
 	for ctx.Err() == nil {
 		if !discovery.Sleep(ctx, limit.Reserve().Delay(), nil) {
@@ -92,6 +92,7 @@ type watch struct {
 	*source
 	report  func(discovery.Update)
 	backoff discovery.Backoff
+	clock   clock
 	seen    bool // the key was there at least once
 }
 
@@ -107,7 +108,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	}
 	now := time.Now()
 	w.seen = w.seen || known
-	r := read(entries, now)
+	r := read(entries, w.clock.at(now))
 	if err == nil && len(r.instances) == 0 && len(r.problems) > 0 {
 		err = unusableError{r.problems}
 	}
@@ -121,7 +122,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	// Within a tenth of it, so that services and sidecars do not all ask at one moment.
 	pause := w.query.Poll - w.query.Poll/10 + rand.N(w.query.Poll/5+1)
 	if !r.expiry.IsZero() {
-		pause = min(pause, max(r.expiry.Sub(now), 0))
+		pause = min(pause, max(r.expiry.Sub(w.clock.at(now)), 0))
 	}
 	return pause
 }

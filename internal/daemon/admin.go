@@ -23,12 +23,8 @@ func (b *builder) openAdmin(st *state) error {
 	if address.IsZero() {
 		return nil
 	}
-	listener, err := b.adminListener(address)
-	if err != nil {
-		return &AdminError{Address: address, Err: err}
-	}
 	a := admin.New(admin.Options{
-		Listen: address.String(), Listener: listener, Version: b.options.Version, Revision: b.options.Revision,
+		Listen: address.String(), Listener: b.adminSocket, Version: b.options.Version, Revision: b.options.Revision,
 		Healthy: b.healthy, Ready: b.missing, Status: b.Status, Service: b.service, Metrics: b.metrics.Handler(),
 		Config:  func() ([]byte, error) { return []byte(b.state.Load().config.Redacted()), nil },
 		Origins: b.origins, Diff: b.Compare, Actions: b.config.Admin.Actions,
@@ -43,20 +39,31 @@ func (b *builder) openAdmin(st *state) error {
 	return nil
 }
 
-// adminListener is the socket at an address that was handed to the process, or nil.
-func (b *builder) adminListener(a config.Address) (net.Listener, error) {
+// findAdmin looks for the admin interface's socket among those that were handed to the process. There
+// may be none.
+func (b *builder) findAdmin(st *state) error {
+	a := st.config.Admin.Listen
+	if a.IsZero() || b.before.admin != nil && a == b.before.config.Admin.Listen {
+		return nil
+	}
 	var f *os.File
 	if a.Network == "systemd" {
 		files := b.inherited.Named(a.Addr)
 		if len(files) != 1 {
-			return nil, fmt.Errorf("%s: %d such sockets were handed over; the socket unit needs FileDescriptorName=%s, for one", a, len(files), a.Addr)
+			return &AdminError{Address: a, Err: fmt.Errorf("%s: %d such sockets were handed over; the socket unit needs FileDescriptorName=%s, for one", a, len(files), a.Addr)}
 		}
 		f = files[0]
 	} else if f = b.inherited.At(a.Network, a.Addr); f == nil {
-		return nil, nil //nolint:nilnil // the admin interface opens one
+		return nil
 	}
 	defer f.Close()
-	return net.FileListener(f)
+	l, err := net.FileListener(f)
+	if err != nil {
+		return &AdminError{Address: a, Err: err}
+	}
+	b.adminSocket = l
+	b.made = append(b.made, func() { l.Close() })
+	return nil
 }
 
 // shutdown ends an admin interface, in peace if it can.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"sidecar/config"
@@ -17,11 +18,12 @@ const DefaultWarming = 10 * time.Second
 // same. Nothing of what runs is touched by it.
 type builder struct {
 	*Daemon
-	config     *config.Config
-	values     []config.Value
-	before     *state // with nothing in it at the start
-	registries *registries
-	made       []func() // undo what was opened, the last first
+	config      *config.Config
+	values      []config.Value
+	before      *state // with nothing in it at the start
+	registries  *registries
+	adminSocket net.Listener // that was handed over; nil: none
+	made        []func()     // undo what was opened, the last first
 }
 
 // undo closes what the builder has opened.

@@ -90,7 +90,8 @@ type Daemon struct {
 	leaving   context.CancelFunc
 	ending    context.Context // ends when Run shall, because somebody has asked for it
 	quit      context.CancelFunc
-	succeeded atomic.Bool     // one does
+	succeeded atomic.Bool // one does
+	reserve   reserve
 	lasting   context.Context // ends when nothing may last any longer
 	cut       context.CancelFunc
 }
@@ -133,7 +134,7 @@ func (d *Daemon) open() (err error) {
 	// need not wait for traffic.
 	runtime.GOMAXPROCS(loops + 1)
 	d.metrics = metrics.New(metrics.Options{Loops: loops, Version: d.options.Version, Revision: d.options.Revision})
-	if d.group, err = eventloop.NewGroup(eventloop.Options{Loops: loops, OnPanic: d.onPanic}); err != nil {
+	if d.group, err = eventloop.NewGroup(eventloop.Options{Loops: loops, OnPanic: d.onPanic, Spare: d.spare}); err != nil {
 		return err
 	}
 	if err := d.openAccessLog(); err != nil {

@@ -104,16 +104,43 @@ func (k *socket) names() []string {
 // sockets opens what the services listen on, and goes on with what is open.
 func (b *builder) sockets(st *state) error {
 	st.sockets = plan(st.services)
+	var missing []*socket
 	for _, k := range st.sockets {
 		if i := slices.IndexFunc(b.before.sockets, k.succeeds); i >= 0 {
 			k.port = b.before.sockets[i].port
 			continue
 		}
-		if err := b.bind(k); err != nil {
-			return &ListenError{Service: k.services[0].config.Name, Index: k.index, Address: k.address, Err: err}
+		k.port = &port{}
+		b.made = append(b.made, k.port.close)
+		var err error
+		if k.port.bound, err = b.find(k.address); err != nil {
+			return k.failed(err)
+		}
+		if len(k.port.bound) == 0 {
+			missing = append(missing, k)
 		}
 	}
+	if err := b.findAdmin(st); err != nil {
+		return err
+	}
+	// What nobody wants is closed first: it may be in the way of what is wanted instead, such as a port
+	// of one address in that of the same port of all.
+	for _, what := range b.inherited.Close() {
+		b.log.Warn("a socket that was handed over is in no service's listen, and is closed", zap.String("socket", what))
+	}
+	for _, k := range missing {
+		s, err := eventloop.Bind(k.address.Network, k.address.Addr)
+		if err != nil {
+			return k.failed(err)
+		}
+		k.port.bound = []*eventloop.Socket{s}
+	}
 	return nil
+}
+
+// failed is an error that says which socket it was.
+func (k *socket) failed(err error) error {
+	return &ListenError{Service: k.services[0].config.Name, Index: k.index, Address: k.address, Err: err}
 }
 
 // acceptNew begins to accept from all sockets that are bound, from each as soon as the instances of
@@ -142,32 +169,15 @@ func (d *Daemon) acceptNew(ctx context.Context, st *state) error {
 	return errors.Join(errs...)
 }
 
-// bind opens a socket, from which nobody accepts yet.
-func (b *builder) bind(k *socket) error {
-	k.port = &port{}
-	b.made = append(b.made, k.port.close)
-	bound, err := b.find(k.address)
-	if len(bound) == 0 && err == nil {
-		var s *eventloop.Socket
-		s, err = eventloop.Bind(k.address.Network, k.address.Addr)
-		bound = []*eventloop.Socket{s}
-	}
-	if err != nil {
-		return err
-	}
-	k.port.bound = bound
-	return nil
-}
-
 // find looks for a socket among those that were handed to the process. There may be none.
 func (b *builder) find(a config.Address) (bound []*eventloop.Socket, err error) {
-	files, own := b.inherited.Named(a.Addr), false
-	if a.Network != "systemd" {
-		files, own = nil, true
+	var files []*os.File
+	own := a.Network != "systemd"
+	if own {
 		if f := b.inherited.At(a.Network, a.Addr); f != nil {
 			files = append(files, f)
 		}
-	} else if len(files) == 0 {
+	} else if files = b.inherited.Named(a.Addr); len(files) == 0 {
 		return nil, fmt.Errorf("%s: no such socket was handed over; the socket unit needs FileDescriptorName=%s, and a socket that a reload has dropped is back after a restart", a, a.Addr)
 	}
 	for _, f := range files {
@@ -194,8 +204,7 @@ func (d *Daemon) accept(k *socket) error {
 		ln, err := d.group.Accept(s, acceptor, eventloop.ListenOptions{OnError: func(err error) {
 			now := p.socket.Load()
 			now.services[0].counts.Shard(0).Errors.Add(1)
-			d.log.Warn("accepting pauses; raise LimitNOFILE, or find who holds so many connections",
-				zap.Strings("services", now.names()), zap.Error(err))
+			d.pauses(now.names(), err)
 		}})
 		if err != nil {
 			return err

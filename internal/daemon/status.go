@@ -54,7 +54,7 @@ func (d *Daemon) Status() admin.Document {
 			for _, ln := range k.port.open() {
 				doc.Listeners = append(doc.Listeners, admin.Listener{
 					Address: ln.Addr().String(), Service: s.config.Name, Protocol: s.config.Protocol, SNI: s.config.SNI,
-					Active: s.counts.Active(), Accepted: ln.Accepted(),
+					Active: s.counts.Active(), Accepted: ln.Accepted(), Error: pausing(ln),
 				})
 			}
 		}
@@ -124,6 +124,7 @@ func (d *Daemon) service(name string) (admin.Service, bool) {
 // observe lets metrics ask for what others know.
 func (d *Daemon) observe() {
 	d.observeCertificates()
+	d.observeReserve()
 	d.metrics.ObserveLoops(func(emit func(metrics.LoopSample)) {
 		for _, l := range d.group.Loops() {
 			st := l.Stats()
@@ -147,7 +148,9 @@ func (d *Daemon) observe() {
 	d.metrics.ObserveServices(func(emit func(metrics.ServiceSample)) {
 		for _, s := range d.state.Load().services {
 			st := s.upstream.Status()
-			emit(serviceSample(&st))
+			sample := serviceSample(&st)
+			sample.SetKnown = sample.SetKnown && !configured(s.config)
+			emit(sample)
 		}
 	})
 	d.metrics.ObserveEndpoints(func(emit func(metrics.EndpointSample)) {

@@ -21,9 +21,6 @@ func inode(info os.FileInfo) uint64 {
 
 // handOver tells the process before, if there is one, that this one serves now.
 func (d *Daemon) handOver(ctx context.Context) error {
-	for _, what := range d.inherited.Close() {
-		d.log.Warn("a socket that was handed over is in no service's listen, and is closed", zap.String("socket", what))
-	}
 	h := d.options.Handover
 	if h == nil {
 		return nil

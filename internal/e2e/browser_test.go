@@ -37,12 +37,12 @@ type reply struct {
 	} `json:"error"`
 }
 
-// openBrowser starts one, which ends with the test. Without Chromium the test is skipped.
-func openBrowser(t *testing.T) *browser {
+// openBrowser starts one, which ends with the test.
+func openBrowser(t *testing.T, flags ...string) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("NOT TESTED: there is no chromium (Debian package chromium)")
+		t.Fatal("there is no chromium: make test-deps installs it (Debian package chromium)")
 	}
 	commands, in, err := os.Pipe()
 	if err != nil {
@@ -52,9 +52,9 @@ func openBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
+	cmd := exec.Command(path, append(flags, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
 		"--disable-background-networking", "--hide-scrollbars", "--force-color-profile=srgb", "--user-data-dir="+filepath.Join(folder(t), "profile"),
-		"--remote-debugging-pipe", "about:blank")
+		"--remote-debugging-pipe", "about:blank")...)
 	cmd.ExtraFiles = []*os.File{commands, answers} // 3 and 4
 	b := &browser{t: t, in: in, waiting: map[int]chan reply{}, tabs: map[string]*tab{}}
 	heard := make(chan struct{})
@@ -167,7 +167,7 @@ type look struct {
 func (b *browser) open(url string, l look) *tab {
 	b.t.Helper()
 	var target struct{ TargetID string }
-	b.do("", "Target.createTarget", params{"url": "about:blank"}, &target)
+	b.do("", "Target.createTarget", params{"url": "about:blank", "newWindow": true} /* a tab behind another one goes to sleep */, &target)
 	var attached struct{ SessionID string }
 	b.do("", "Target.attachToTarget", params{"targetId": target.TargetID, "flatten": true}, &attached)
 	t := &tab{browser: b, session: attached.SessionID, target: target.TargetID}
@@ -231,7 +231,7 @@ func (t *tab) eval(expression string) any {
 		ExceptionDetails json.RawMessage `json:"exceptionDetails"`
 	}
 	// The console may use what the page's policy forbids; it runs where scripts are off, too.
-	t.do("Runtime.evaluate", params{"expression": expression, "returnByValue": true, "allowUnsafeEvalBlockedByCSP": true}, &r)
+	t.do("Runtime.evaluate", params{"expression": expression, "returnByValue": true, "awaitPromise": true, "allowUnsafeEvalBlockedByCSP": true}, &r)
 	if r.ExceptionDetails != nil {
 		t.t.Fatalf("%s: %s", expression, r.ExceptionDetails)
 	}

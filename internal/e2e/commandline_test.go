@@ -211,12 +211,12 @@ func TestStatusOfARunningSidecarAndOfNone(t *testing.T) {
 
 	none := deadAddress(t)
 	r = command(t, "", nil, "status", "--admin", none)
-	if r.code != 1 || r.out != "" {
+	if r.code != 3 || r.out != "" {
 		t.Errorf("%+v", r)
 	}
 	wantLines(t, r.stderr, "sidecar: … no sidecar answers on "+none+" … is it running")
 	r = command(t, "", nil, "status", "--admin", o.address)
-	if r.code != 1 {
+	if r.code != 3 {
 		t.Errorf("%+v", r)
 	}
 	wantLines(t, r.stderr, o.address+" is not a sidecar")

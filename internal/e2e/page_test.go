@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -387,5 +388,12 @@ func TestThePageOutlastsTheSidecar(t *testing.T) {
 	if text := p.text("#facts"); strings.Contains(text, fmt.Sprintf("pid %d", pid)) {
 		t.Errorf("it still shows the first: %s", text)
 	}
+	// Nor does a page that listens keep a sidecar from its end.
+	next.checked = true
+	next.signal(syscall.SIGTERM)
+	if end := next.wait(); end.ExitCode() != 0 {
+		t.Errorf("the sidecar ended with %v", end)
+	}
+	p.waitText("#link", "Connection lost. As of ")
 	p.sound()
 }

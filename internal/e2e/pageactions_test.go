@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +25,7 @@ const evil = `<script>alert(1)</script><img src=x onerror=alert(2)>"';&{{.}}/..%
 type stand struct {
 	services []*upstream.Service
 	url      string
+	options  admin.Options
 	server   *admin.Server
 }
 
@@ -52,7 +56,7 @@ func setUp(t *testing.T, actions bool, services map[string][]string) *stand {
 		<-s.Known()
 		st.services = append(st.services, s)
 	}
-	st.server = admin.New(admin.Options{
+	st.options = admin.Options{
 		Listen: "127.0.0.1:0", Version: "1.2.3", Actions: actions,
 		Ready:  func() []string { return nil },
 		Status: st.status,
@@ -68,17 +72,28 @@ func setUp(t *testing.T, actions bool, services map[string][]string) *stand {
 			}
 			return s.SetDrained(id, action == "drain")
 		},
-	})
-	if err := st.server.Start(ctx); err != nil {
-		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := st.server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	st.open(t)
+	t.Cleanup(func() { st.close(t) })
 	st.url = "http://" + st.server.Address() + "/"
 	return st
+}
+
+// open has the admin interface answer.
+func (st *stand) open(t *testing.T) {
+	t.Helper()
+	st.server = admin.New(st.options)
+	if err := st.server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st.options.Listen = st.server.Address()
+}
+
+func (st *stand) close(t *testing.T) {
+	t.Helper()
+	if err := st.server.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 func (st *stand) service(name string) *upstream.Service {
@@ -216,4 +231,107 @@ func TestThePageOfManyServicesWithHostileNames(t *testing.T) {
 	if got := p.eval(`(() => { try { document.body.innerHTML = "<b>"; return "made"; } catch { return "refused"; } })()`); got != "refused" {
 		t.Errorf("innerHTML: %v", got)
 	}
+}
+
+// A page that has been open since before an upgrade is not the page of what runs now.
+func TestThePageFollowsAnUpgrade(t *testing.T) {
+	t.Parallel()
+	st := setUp(t, false, map[string][]string{"orders": {"a"}})
+	p := live(openBrowser(t), st.url, desk)
+	p.eval("window.old = true")
+	st.close(t)
+	st.options.Version = "1.2.4"
+	st.open(t)
+	p.wait("the page is loaded again", "window.old === undefined")
+	p.waitText("#facts", "sidecar 1.2.4")
+	p.wait("the page is live", `document.querySelector("#link").dataset.state === "live"`)
+	p.sound()
+}
+
+// What another site's page tries against a sidecar on the visitor's own host.
+const attack = `<!doctype html><title>waiting</title><iframe name="hidden"></iframe>
+<form id="f" method="post" target="hidden" action="%[1]sservices/orders/endpoints/a/drain"><input name="x"></form>
+<script>
+const drain = "%[1]sservices/orders/endpoints/a/drain", header = { "Sidecar-Action": "1" };
+const attempt = (name, promise) => promise.then((r) => name + " " + (r.type === "opaque" ? "opaque" : r.status), () => name + " refused");
+const stream = new Promise((yes, no) => { const s = new EventSource("%[1]sevents"); s.onopen = () => yes({ status: "open" }); s.onerror = no; });
+document.getElementById("f").submit();
+Promise.all([
+  attempt("header", fetch(drain, { method: "POST", headers: header })),
+  attempt("simple", fetch(drain, { method: "POST", mode: "no-cors" })),
+  attempt("read", fetch("%[1]sstatus")),
+  attempt("events", stream),
+]).then((all) => { document.title = all.join(", "); });
+</script>`
+
+func TestOtherSitesCannotUseTheVisitorsBrowser(t *testing.T) {
+	t.Parallel()
+	st := setUp(t, true, map[string][]string{"orders": {"a", "b"}})
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, attack, st.url)
+	}))
+	t.Cleanup(site.Close)
+	_, sitePort, _ := net.SplitHostPort(site.Listener.Addr().String())
+	_, port, _ := net.SplitHostPort(st.server.Address())
+	b := openBrowser(t, "--host-resolver-rules=MAP *.example 127.0.0.1")
+
+	p := b.open("http://evil.example:"+sitePort+"/", desk)
+	p.wait("the attack is over", `document.title !== "waiting"`)
+	if title := p.eval("document.title"); title != "header refused, simple opaque, read refused, events refused" {
+		t.Errorf("the attack comes to %v", title)
+	}
+	// The site's own name may lead to the sidecar, for its DNS server says so.
+	rebound := b.open("http://evil.example:"+port+"/", desk)
+	if text := rebound.text("body"); !strings.Contains(text, "this host name is not trusted") {
+		t.Errorf("under another's name it shows %q", text)
+	}
+	if got := rebound.eval(`fetch("/services/orders/endpoints/a/drain", { method: "POST", headers: { "Sidecar-Action": "1" } }).then((r) => r.status)`); got != 403.0 {
+		t.Errorf("under another's name it answers %v", got)
+	}
+	for _, id := range []string{"a", "b"} {
+		if s := st.state("orders", id); s != upstream.StateUsable {
+			t.Errorf("%s is %s", id, s)
+		}
+	}
+}
+
+// From the page to the traffic, and through a reload that has the service built anew.
+func TestAnEndpointIsDrainedByThePage(t *testing.T) {
+	t.Parallel()
+	one, other := serveOrigin(t, "one"), serveOrigin(t, "other")
+	s := serving(t, "[admin]\nactions = true\n"+static("orders", "", one.address, other.address))
+	l := startPaced(t, s.address("orders"), 2, 5*time.Millisecond)
+	l.more(t, 20)
+	p := live(openBrowser(t), forward(t, strings.TrimPrefix(s.Address, "unix:")), desk)
+	p.opened(one.address)
+	p.eval(`document.querySelector("tr:not([hidden]) [data-action=drain]").click()`)
+	p.eval(`document.querySelector("#ask-yes").click()`)
+	s.waitState("orders", one.address, upstream.StateDrained)
+	before := l.from("one")
+	l.more(t, 50)
+	if n := l.from("one") - before; n > 2 { // of each client what it had begun
+		t.Errorf("%d answers of one that is drained", n)
+	}
+	if log := s.err.String(); !strings.Contains(log, `"msg":"the operator acts on an endpoint"`) || !strings.Contains(log, `"by":"unix, uid `) {
+		t.Error("the log does not say who has asked for it")
+	}
+	p.waitText("#decisions", "the operator has taken it out")
+
+	s.rewrite(t, "[admin]\nactions = true\n"+static("orders", "breaker = { consecutive_failures = 9 }", one.address, other.address))
+	if _, err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.waitState("orders", one.address, upstream.StateDrained)
+	before = l.from("one")
+	l.more(t, 50)
+	if n := l.from("one") - before; n > 0 {
+		t.Errorf("%d answers of one that is drained, after a reload", n)
+	}
+	if err := s.Endpoint(t.Context(), "orders", one.address, "undrain"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, patience, "it has traffic again", func() bool { return l.from("one") > before })
+	p.waitText("#headline", "All is well")
+	l.end(t)
 }

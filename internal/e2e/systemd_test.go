@@ -1,11 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,10 +140,10 @@ func TestARestartUnderSystemdRefusesNobody(t *testing.T) {
 	t.Parallel()
 	o := serveOrigin(t, "orders-1")
 	address := reserve(t)
-	m := boot(t, unitFiles(t, listening("orders", address, o)))
+	m := boot(t, unitFiles(t, listening("orders", address, o)+listening("users", "unix:/run/sidecar/users.sock", o)))
 	m.run("systemctl", "start", service)
 	// The admin interface's socket may be there besides.
-	within(t, patience, "systemd keeps the socket", func() bool { return m.number(service, "NFileDescriptorStore") >= 1 })
+	within(t, patience, "systemd keeps the sockets", func() bool { return m.number(service, "NFileDescriptorStore") >= 2 })
 	kept := m.number(service, "NFileDescriptorStore")
 
 	l := &load{address: address, fresh: true}
@@ -163,11 +163,38 @@ func TestARestartUnderSystemdRefusesNobody(t *testing.T) {
 	within(t, patience, "it has ended", func() bool { return m.number(service, "MainPID") != pid })
 	wantOK(t, address)
 	m.waitNext(pid)
+	c, err := net.Dial("unix", m.path("run/sidecar/users.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := &wire{c, bufio.NewReader(c)}
+	if a, err := w.get("/"); err != nil || a.status != http.StatusOK {
+		t.Errorf("at the unix socket: %+v, %v", a, err)
+	}
 	if n := m.number(service, "NFileDescriptorStore"); n != kept {
 		t.Errorf("systemd keeps %d sockets, and %d at first", n, kept)
 	}
 	if n := m.number(service, "NRestarts"); n != 1 {
 		t.Errorf("systemd has restarted it %d times by itself, want 1", n)
+	}
+}
+
+// The store has a socket that overlaps the one that is to be opened.
+func TestAnAddressMayChangeWithARestart(t *testing.T) {
+	t.Parallel()
+	o := serveOrigin(t, "orders-1")
+	address := reserve(t)
+	every := strings.Replace(address, "127.0.0.1", "0.0.0.0", 1)
+	m := boot(t, unitFiles(t, listening("orders", address, o)))
+	m.run("systemctl", "start", service)
+	for _, now := range []string{every, address} {
+		m.write("etc/sidecar/config.toml", adminInside+listening("orders", now, o))
+		m.run("systemctl", "restart", service)
+		wantOK(t, address)
+		if n := m.number(service, "NRestarts"); n != 0 {
+			t.Errorf("%s: it took %d attempts more", now, n)
+		}
 	}
 }
 
@@ -274,7 +301,31 @@ func TestSeveralSidecarsOfOneHost(t *testing.T) {
 	}
 	m.run("systemctl", "stop", "sidecar", "sidecar@a")
 	wantOK(t, addresses["b"])
-	if _, err := os.Stat(filepath.Join(fmt.Sprintf("/proc/%d/root", m.cmd.Process.Pid), "run/sidecar@b/admin.sock")); err != nil {
+	if _, err := os.Stat(m.path("run/sidecar@b/admin.sock")); err != nil {
 		t.Error(err)
 	}
+}
+
+// systemd waits for the end of a reload where it knows how.
+func TestSystemdWaitsForAReload(t *testing.T) {
+	t.Parallel()
+	o := serveOrigin(t, "orders-1")
+	here, there := reserve(t), reserve(t)
+	files := unitFiles(t, listening("orders", here, o))
+	files["etc/systemd/system/sidecar.service.d/notify-reload.conf"] = unit(t, "sidecar.service.d/notify-reload.conf")
+	m := boot(t, files)
+	var version int
+	if _, err := fmt.Sscanf(m.run("systemctl", "--version"), "systemd %d", &version); err != nil {
+		t.Fatal(err)
+	}
+	if version < 253 {
+		t.Skipf("NOT TESTED: Type=notify-reload, which takes systemd 253; here is %d", version)
+	}
+	m.run("systemctl", "start", service)
+	if kind := m.property(service, "Type"); kind != "notify-reload" {
+		t.Errorf("the type is %s", kind)
+	}
+	m.write("etc/sidecar/config.toml", adminInside+listening("orders", here, o)+listening("users", there, o))
+	m.run("systemctl", "reload", service)
+	wantOK(t, there)
 }

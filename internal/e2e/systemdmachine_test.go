@@ -72,6 +72,9 @@ func boot(t *testing.T, files map[string]string) *machine {
 			t.Skipf("%sit takes %s (Debian: %s)", untested, name, in)
 		}
 	}
+	if out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "true").CombinedOutput(); err != nil {
+		t.Skipf("%sit takes namespaces, and so CAP_SYS_ADMIN: %s", untested, out)
+	}
 	systemd := "/usr/lib/systemd/systemd"
 	if _, err := os.Stat(systemd); err != nil {
 		t.Skipf("%s%v (Debian: systemd)", untested, err)
@@ -171,7 +174,7 @@ func (m *machine) write(name, text string) {
 	m.t.Helper()
 	path := filepath.Join(m.dir, "in", name)
 	if m.process != nil {
-		path = filepath.Join(fmt.Sprintf("/proc/%d/root", m.cmd.Process.Pid), name)
+		path = m.path(name)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		m.t.Fatal(err)
@@ -216,6 +219,11 @@ func (m *machine) number(unit, name string) int {
 		m.t.Fatalf("%s of %s is %q", name, unit, text)
 	}
 	return n
+}
+
+// path is where a file of the running machine is for the test.
+func (m *machine) path(name string) string {
+	return filepath.Join(fmt.Sprintf("/proc/%d/root", m.cmd.Process.Pid), name)
 }
 
 // out is the path of a file in /out, for the test.

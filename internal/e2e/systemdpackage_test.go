@@ -10,15 +10,20 @@ import (
 	"testing"
 )
 
+// packageVersion is that of the package that the tests build, as git would describe it.
+const packageVersion = "v1.2.3-4-gabc"
+
 // buildPackage makes the Debian package as `make deb` does, and returns its path.
-func buildPackage(t *testing.T, version string) string {
+func buildPackage(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("NOT TESTED: the Debian package, which takes dpkg (Debian)")
 	}
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "../../packaging/build.sh", version, dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	dir, err := os.MkdirTemp(scratch, "") //nolint:usetesting // because the next test takes the package, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("../../packaging/build.sh", packageVersion, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
@@ -40,9 +45,15 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-func TestTheDebianPackageHasEverything(t *testing.T) {
+func TestTheDebianPackage(t *testing.T) {
 	t.Parallel()
-	deb := buildPackage(t, "v1.2.3-4-gabc")
+	deb := buildPackage(t)
+	t.Run("has everything", func(t *testing.T) { hasEverything(t, deb) })
+	t.Run("is made again", func(t *testing.T) { madeAgain(t, deb) })
+	t.Run("lives with systemd", func(t *testing.T) { livesWithSystemd(t, deb) })
+}
+
+func hasEverything(t *testing.T, deb string) {
 	if want := "sidecar_1.2.3+4.gabc_"; !strings.HasPrefix(filepath.Base(deb), want) {
 		t.Errorf("the package is %s, want %s…", filepath.Base(deb), want)
 	}
@@ -79,7 +90,7 @@ func TestTheDebianPackageHasEverything(t *testing.T) {
 	root := t.TempDir()
 	output(t, "dpkg-deb", "-x", deb, root)
 	installed := filepath.Join(root, "usr/bin/sidecar")
-	if out := output(t, installed, "version"); !strings.Contains(out, "v1.2.3-4-gabc") {
+	if out := output(t, installed, "version"); !strings.Contains(out, packageVersion) {
 		t.Errorf("version: %s", out)
 	}
 	// The configuration as it comes serves nothing, and has no mistake without the signs of comment.
@@ -105,27 +116,28 @@ func TestTheDebianPackageHasEverything(t *testing.T) {
 	if out := output(t, installed, "check", "--config", file); !strings.Contains(out, "2 services") {
 		t.Errorf("%s\n%s", out, &live)
 	}
+}
 
-	again, err := os.ReadFile(buildPackage(t, "v1.2.3-4-gabc"))
-	if err != nil {
-		t.Fatal(err)
-	}
+// The same sources make the same package.
+func madeAgain(t *testing.T, deb string) {
 	first, err := os.ReadFile(deb)
 	if err != nil {
 		t.Fatal(err)
 	}
+	again, err := os.ReadFile(buildPackage(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if sha256.Sum256(first) != sha256.Sum256(again) {
-		t.Error("the same sources make another package")
+		t.Errorf("%d bytes, and %d others", len(first), len(again))
 	}
 }
 
 // dpkg runs the package's scripts, which speak to the real systemctl.
-func TestTheDebianPackageLivesWithSystemd(t *testing.T) {
-	t.Parallel()
+func livesWithSystemd(t *testing.T, deb string) {
 	o := serveOrigin(t, "orders-1")
 	address := reserve(t)
 	m := boot(t, map[string]string{"var/lib/dpkg/status": "", "var/lib/dpkg/info/format": "1\n"})
-	deb := buildPackage(t, "v2.0.0")
 	text, err := os.ReadFile(deb)
 	if err != nil {
 		t.Fatal(err)

@@ -139,7 +139,7 @@ func TestBrokenFilesLeaveTheOldCertificate(t *testing.T) {
 		}, "failed to find any PEM data"},
 		"half a file": {func(ca *authority, old certificate) {
 			putFile(ca.t, old.certFile, []byte("-----BEGIN CERTIFICATE-----\nMIIB\n"))
-		}, "failed to find any PEM data"},
+		}, "it is cut off"},
 		"the key of another one": {func(ca *authority, old certificate) {
 			ca.issue("other.test").put(old.certFile+".other", old.keyFile)
 		}, "private key does not match public key"},

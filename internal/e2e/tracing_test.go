@@ -17,6 +17,7 @@ import (
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // A collector is OpenTelemetry's, as far as a sidecar sees it.
@@ -278,13 +279,22 @@ func TestACallOfGRPCIsTraced(t *testing.T) {
 	s := serving(t, tracingTo(c, "edge", 0)+static("calls", "", g.address))
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	ctx := metadata.AppendToOutgoingContext(lasting(t), "traceparent", "00-"+trace+"-"+parent+"-01", "tracestate", "congo=1")
-	if _, err := echo(ctx, dialGRPC(t, s.address("calls")), "hello"); err != nil {
+	client, done := dialGRPC(t, s.address("calls")), make(chan error, 1)
+	go func() {
+		done <- client.Invoke(ctx, methodStand, wrapperspb.Bytes(nil), new(wrapperspb.BytesValue))
+	}()
+	told := g.next(t).asked.Get("traceparent")
+	close(g.hold)
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	spans := c.of(t, trace, 2)
 	request := below(spans, parent)
-	if len(request) != 1 || len(below(spans, request[0].id())) != 1 {
+	if len(request) != 1 {
 		t.Fatalf("%v", spans)
+	}
+	if try := below(spans, request[0].id()); len(try) != 1 || len(told) != 1 || told[0] != "00-"+trace+"-"+try[0].id()+"-01" {
+		t.Errorf("the server is told %q, the spans are %v", told, spans)
 	}
 	for _, one := range spans {
 		if one.text("rpc.system.name") != "grpc" || one.text("rpc.response.status_code") != "OK" || !strings.Contains(one.text("rpc.method"), "/") ||

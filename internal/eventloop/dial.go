@@ -229,10 +229,10 @@ func (l *Loop) begin(family int, sa unix.Sockaddr, peer endpoint, timeout time.D
 func (l *Loop) socket(family int) (int, error) {
 	const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 	fd, err := unix.Socket(family, kind, 0)
-	if err != nil && exhausted(err) && l.spare() {
+	if err != nil && exhausted(err) && l.spare(idleForEndpoint) {
 		fd, err = unix.Socket(family, kind, 0)
 	}
-	if err == nil && !l.group.room.forEndpoint(int32(fd)) && !l.spare() {
+	if err == nil && !l.group.room.forEndpoint(int32(fd)) && !l.spare(idleForEndpoint) {
 		unix.Close(fd)
 		return -1, syscall.EMFILE
 	}

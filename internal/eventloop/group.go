@@ -26,9 +26,9 @@ type Options struct {
 	// on the loop and must not block. If nil, caught panics are only counted.
 	OnPanic func(value any, stack []byte)
 	// Spare is asked, on a loop that lacks descriptors or memory and outside of any task, to close a
-	// connection of that loop that nobody uses, and tells whether there was one. It must not block.
-	// May be nil.
-	Spare func(l *Loop) bool
+	// connection of that loop that nobody has used for so long, and tells whether there was one. It
+	// must not block. May be nil.
+	Spare func(l *Loop, idle time.Duration) bool
 }
 
 // A Group is a fixed set of loops. All of its methods may be called from any goroutine

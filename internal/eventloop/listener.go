@@ -226,16 +226,25 @@ func (g *gate) shut() {
 
 func (g *gate) accept() {
 	var sa unix.RawSockaddrAny
+	room := &g.loop.group.room
 	for range acceptBatch {
+		entry := room.enter(g.loop)
+		if entry == entryBusy {
+			return // the event comes again
+		}
+		if entry == entryFull && !g.loop.spare(idleForClient) {
+			g.backOff(room.full())
+			return
+		}
 		fd, e := sysAccept(g.listener.fd, &sa)
+		room.leave(entry)
 		switch e {
 		case 0:
 			g.pause = 0
 			g.listener.accepted.Add(1)
 			g.hand(fd, endpointOf(&sa))
-			if room := &g.loop.group.room; !room.forClient(fd) && !g.loop.spare() {
-				g.backOff(room.full())
-				return
+			if !room.forClient(fd) {
+				room.tighten(g.loop)
 			}
 		case syscall.EAGAIN:
 			return
@@ -244,7 +253,7 @@ func (g *gate) accept() {
 			syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
 			// The connection died in the queue, or has an error of its own (accept(2)).
 		default: // no descriptors, no memory, or a socket that somebody else has shut down
-			if !exhausted(e) || !g.loop.spare() {
+			if !exhausted(e) || !g.loop.spare(idleForClient) {
 				g.backOff(e)
 				return
 			}
@@ -316,7 +325,7 @@ func (g *gate) report(err error) {
 
 // expired ends a pause, if there is room for another client.
 func (g *gate) expired() {
-	if !g.loop.group.room.free(g.loop.wakes) && !g.loop.spare() {
+	if !g.loop.group.room.free(g.loop.wakes) && !g.loop.spare(idleForClient) {
 		g.rest()
 		return
 	}

@@ -52,6 +52,8 @@ type Loop struct {
 	pausing  []*gate // do not accept for now
 	unspared int64   // until then nobody is asked for what could be spared
 
+	unsparedIdle int64 // … for what has been idle for some time
+
 	unlayered []*Conn // closed ones that had a layer, for the next
 	shed      []*Conn // … that were closed in this turn
 

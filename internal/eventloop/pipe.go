@@ -33,6 +33,10 @@ func (l *Loop) Pipe() (*Pipe, error) {
 		return nil, os.NewSyscallError("pipe2", err)
 	}
 	p := &Pipe{loop: l, r: int32(fds[0]), w: int32(fds[1])}
+	if !l.group.room.forClient(max(p.r, p.w)) { // buffers do as well, a socket has nothing else
+		p.close()
+		return nil, os.NewSyscallError("pipe2", syscall.EMFILE)
+	}
 	size, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, PipeSize)
 	if err != nil {
 		size, err = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0)

@@ -22,12 +22,76 @@ const (
 // spareEvery is how often at the most a loop asks in vain for what could be spared.
 const spareEvery = int64(10 * time.Millisecond)
 
+// For how long nobody has used what is given up: for a connection to an endpoint that a request waits
+// for, everything idle may go, but for another client not what those that are there will need again
+// in a moment.
+const (
+	idleForEndpoint = 0
+	idleForClient   = time.Second
+)
+
 // A room is what is known of the descriptors that the process may have. The kernel gives out the
 // lowest number that is free, so that a number says how many are taken below it.
+//
+// That a client's socket has a number that is too high is seen when it has been accepted. So that this
+// does not happen again and again, each time with one more, it is looked before from then on, by one
+// loop at a time, until there are much fewer sockets.
 type room struct {
 	limit  atomic.Int64 // of descriptors
 	accept atomic.Int32 // sockets of clients from this number on are too many
 	dial   atomic.Int32 // those of endpoints are
+	narrow atomic.Int64 // how many sockets there were when there were too many; 0: there is room
+	taken  atomic.Bool  // a loop has looked, and accepts now
+}
+
+// An entry says whether a client may be accepted.
+type entry uint8
+
+const (
+	entryFree  entry = iota // it may
+	entryTaken              // it may, and the others wait for leave
+	entryBusy               // another loop is about to
+	entryFull               // it may not
+)
+
+// enter asks for a client, before it is accepted.
+func (r *room) enter(l *Loop) entry {
+	narrow := r.narrow.Load()
+	if narrow == 0 {
+		return entryFree
+	}
+	if l.group.sockets() < narrow/4*3 {
+		r.narrow.CompareAndSwap(narrow, 0)
+		return entryFree
+	}
+	if !r.taken.CompareAndSwap(false, true) {
+		return entryBusy
+	}
+	if !r.free(l.wakes) {
+		r.leave(entryTaken)
+		return entryFull
+	}
+	return entryTaken
+}
+
+// leave is called when it has been accepted.
+func (r *room) leave(e entry) {
+	if e == entryTaken {
+		r.taken.Store(false)
+	}
+}
+
+// tighten has loops look before they accept.
+func (r *room) tighten(l *Loop) {
+	r.narrow.CompareAndSwap(0, max(l.group.sockets(), 1))
+}
+
+// sockets is how many there are, on all loops.
+func (g *Group) sockets() (n int64) {
+	for _, l := range g.loops {
+		n += l.counts.sockets.Load()
+	}
+	return n
 }
 
 // measure asks for the limit, which may be changed from outside (prlimit(1)).
@@ -85,22 +149,31 @@ func exhausted(err error) bool {
 	return err == syscall.EMFILE || err == syscall.ENFILE || err == syscall.ENOBUFS || err == syscall.ENOMEM
 }
 
-// spare has a connection given up that nobody uses, and tells whether there was one. Where this loop
+// spare has a pipe or a connection given up that nobody uses, and tells whether there was one. Where this loop
 // has none, the others are asked, too late for who has asked but not for the next.
-func (l *Loop) spare() bool {
+func (l *Loop) spare(idle time.Duration) bool {
+	if n := len(l.pipes); n > 0 {
+		l.pipes[n-1].close()
+		l.pipes = l.pipes[:n-1]
+		return true
+	}
 	fn := l.group.opts.Spare
-	if fn == nil || l.now < l.unspared {
+	until := &l.unspared
+	if idle > 0 {
+		until = &l.unsparedIdle
+	}
+	if fn == nil || l.now < *until {
 		return false
 	}
 	ok := false
-	l.shielded(func() { ok = fn(l) })
+	l.shielded(func() { ok = fn(l, idle) })
 	if ok {
 		return true
 	}
-	l.unspared = l.now + spareEvery
+	*until = l.now + spareEvery
 	for _, o := range l.group.loops {
 		if o != l {
-			o.Post(func() { fn(o) })
+			o.Post(func() { fn(o, idle) })
 		}
 	}
 	return false

@@ -96,7 +96,7 @@ func newScarcity() (x *scarcity, err error) {
 	return x, nil
 }
 
-func (x *scarcity) giveUp(*Loop) bool {
+func (x *scarcity) giveUp(*Loop, time.Duration) bool {
 	n := x.spared.Add(1)
 	if n > x.sparable.Load() {
 		return false
@@ -221,6 +221,10 @@ func keepSome(x *scarcity) error {
 		if err := x.ask(fd); err != nil {
 			return fmt.Errorf("client %d: %w", i, err)
 		}
+		// Both ends are this process's.
+		if n := int(x.ln.Accepted()); n > room-leastKept+2+2*i {
+			return fmt.Errorf("%d are accepted when %d have ended", n, i)
+		}
 		unix.Close(fd)
 	}
 	if n := x.ln.Accepted(); n != scarceClients {
@@ -336,6 +340,22 @@ func TestAPauseEndsWhenAConnectionOfTheLoopDoes(t *testing.T) {
 	}
 	waiting.Close()
 	tt.until(tt.loop(), "all are closed", func() bool { return tt.loop().Stats().Conns == 0 })
+}
+
+func TestPipesThatNobodyUsesAreSpared(t *testing.T) {
+	tt := newTester(t, 1)
+	tt.on(tt.loop(), func() {
+		before := openDescriptors(t)
+		p, err := tt.loop().Pipe()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		p.Release()
+		if !tt.loop().spare(0) || openDescriptors(t) != before || tt.loop().spare(0) {
+			t.Errorf("%d descriptors, were %d", openDescriptors(t), before)
+		}
+	})
 }
 
 func TestAListenerMayCloseWhileItPauses(t *testing.T) {

@@ -68,21 +68,29 @@ func (s *Sockets) Len() int { return len(s.waiting) }
 
 // Close closes what nobody has taken and says what that was, one text for each: a client that
 // connects there is refused from now on, which the operator should know. What systemd kept in its
-// store is taken out there, or nobody would be refused, and nobody served either.
+// store is taken out there, or nobody would be refused, and nobody served either; Close waits until
+// that is done, for at most five seconds. A socket that overlaps one of these, such as that of
+// 127.0.0.1:80 with 0.0.0.0:80, can be opened after it only.
 func (s *Sockets) Close() []string {
 	var out []string
+	forgotten := false
 	s.keep(func(k socket) bool {
 		text := k.String()
 		if s.stored && k.name != "" {
 			// It does no harm to forget what came from a unit: the store does not have its name.
 			if err := Unstore(k.name); err != nil {
 				text += fmt.Sprintf(" (and systemd still has it: %v)", err)
+			} else {
+				forgotten = true
 			}
 		}
 		out = append(out, text)
 		_ = unix.Close(k.fd) // nothing was written to it
 		return false
 	})
+	if forgotten {
+		_ = settle() // a systemd that is slow will do it all the same
+	}
 	return out
 }
 

@@ -87,6 +87,33 @@ func StoreName(network, address string) string {
 	return name[:longestName-len(sum)] + sum
 }
 
+// settle waits until systemd has done what it was told before, for at most storePatience: it closes
+// the descriptor of a barrier when it comes to it (sd_notify_barrier(3)).
+func settle() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("pipe2", err)
+	}
+	defer func() { _ = unix.Close(pipe[0]) }() // nothing comes out of it
+	err := tell("BARRIER=1", unix.UnixRights(pipe[1]))
+	_ = unix.Close(pipe[1]) // systemd has the last one, or nobody
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(storePatience); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pipe[0]), Events: unix.POLLIN}}, int(max(time.Until(deadline), 0).Milliseconds()))
+		switch {
+		case err == unix.EINTR: // go on
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case n == 0:
+			return fmt.Errorf("systemd has not read it within %v", storePatience)
+		default:
+			return nil
+		}
+	}
+}
+
 // checkName holds a name to what systemd takes; it drops the others without a word.
 func checkName(name string) error {
 	if name == "" || len(name) > longestName {

@@ -53,6 +53,21 @@ func (s *fakeSystemd) hear() (lines []string, sockets *Sockets) {
 	return strings.Split(string(text[:n]), "\n"), sockets
 }
 
+// hearBarrier returns the descriptor that systemd closes when it has done all that came before.
+func (s *fakeSystemd) hearBarrier() int {
+	s.t.Helper()
+	text, control := make([]byte, 1<<12), make([]byte, 1<<10)
+	n, c, _, _, err := s.conn.ReadMsgUnix(text, control)
+	if err != nil || string(text[:n]) != "BARRIER=1" {
+		s.t.Fatalf("%q, %v", text[:n], err)
+	}
+	rights, err := rightsIn(control[:c])
+	if err != nil || len(rights) != 1 {
+		s.t.Fatalf("%v, %v", rights, err)
+	}
+	return rights[0]
+}
+
 func TestSystemdKeepsAndForgetsASocket(t *testing.T) {
 	systemd := newFakeSystemd(t)
 	l, f := listen(t, "tcp", "127.0.0.1:0")
@@ -97,28 +112,34 @@ func TestWhatNobodyTakesLeavesTheStore(t *testing.T) {
 	systemd := newFakeSystemd(t)
 	l, f := listen(t, "tcp", "127.0.0.1:0")
 	name := StoreName("tcp", l.Addr().String())
-	for _, stored := range []bool{true, false} {
-		s := holding(t, map[*os.File]string{f: name})
-		s.stored = stored
-		if left := s.Close(); !slices.Equal(left, []string{fmt.Sprintf("%q at %s", name, l.Addr())}) {
-			t.Errorf("%q", left)
-		}
-	}
-	if err := tell("END=1", nil); err != nil {
-		t.Fatal(err)
-	}
-	var heard []string
-	for heard == nil || heard[len(heard)-1] != "END=1" {
-		lines, _ := systemd.hear()
-		slices.Sort(lines)
-		heard = append(heard, lines...)
-	}
-	// Those that came from another process are not systemd's.
-	if want := []string{"FDNAME=" + name, "FDSTOREREMOVE=1", "END=1"}; !slices.Equal(heard, want) {
-		t.Errorf("%q, want %q", heard, want)
-	}
-	t.Setenv("NOTIFY_SOCKET", "/no/such/socket")
+	want := []string{fmt.Sprintf("%q at %s", name, l.Addr())}
 	s := holding(t, map[*os.File]string{f: name})
+	if left := s.Close(); !slices.Equal(left, want) {
+		t.Errorf("%q", left)
+	}
+	// That one came from another process, and was not systemd's. This one is.
+	s = holding(t, map[*os.File]string{f: name})
+	s.stored = true
+	closed := make(chan []string)
+	go func() { closed <- s.Close() }()
+	lines, _ := systemd.hear()
+	slices.Sort(lines)
+	if want := []string{"FDNAME=" + name, "FDSTOREREMOVE=1"}; !slices.Equal(lines, want) {
+		t.Errorf("%q, want %q", lines, want)
+	}
+	barrier := systemd.hearBarrier()
+	select {
+	case left := <-closed:
+		t.Errorf("%q before systemd has done it", left)
+	default:
+	}
+	unix.Close(barrier)
+	if left := await(t, closed, "Close returns"); !slices.Equal(left, want) {
+		t.Errorf("%q", left)
+	}
+
+	t.Setenv("NOTIFY_SOCKET", "/no/such/socket")
+	s = holding(t, map[*os.File]string{f: name})
 	s.stored = true
 	if left := s.Close(); len(left) != 1 || !strings.Contains(left[0], "systemd still has it") {
 		t.Errorf("%q", left)

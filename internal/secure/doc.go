@@ -17,14 +17,16 @@
 // has left Upper takes no more. An idle connection has no buffer of ours.
 //
 // A peer that ends without saying so (close_notify) has its stream cut off, which is
-// io.ErrUnexpectedEOF. Close says so to the peer, behind all that has been written before.
+// io.ErrUnexpectedEOF. Close says so to the peer, behind all that has been written before; but what the
+// socket does not take then has ten seconds at a time, and nobody is told of its end. Who has to know
+// that all has left, as a proxy that is drained, calls Upper's Flush first.
 //
 // # Certificates
 //
 // A Termination is the TLS of a listener, an Origination that of a service's endpoints. Both are
 // made from files and read them again when they change: Run looks once in half a second. New
 // handshakes take the new ones, and connections that are there stay. Files that cannot be used
-// leave the old ones in place.
+// leave the old ones in place, pair by pair.
 //
 // Why a handshake failed is told by a Refusal, in words for who has to mend it.
 package secure

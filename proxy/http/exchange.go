@@ -112,6 +112,8 @@ func (x *exchange) end() {
 func (x *exchange) abandon() {
 	if x.complete {
 		x.shard.requests.Error(metrics.CauseInternal)
+		x.sampled = false // a span would be made of what nobody knows the state of
+		x.flag(metrics.CauseInternal.String())
 		x.count()
 	}
 }

@@ -79,9 +79,13 @@ func dialFailure(err error) *failure {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{cause: metrics.CauseConnectTimeout, status: http.StatusGatewayTimeout,
 			text: "the endpoint did not accept a connection in time", err: err, retry: metrics.RetryConnect}
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		// Ports are lacking per endpoint, so another one may still do.
+		return &failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
+			text: "this host has no port left for a connection to the endpoint", err: err, retry: metrics.RetryConnect}
 	case local(err):
 		return &failure{cause: metrics.CauseOverload, status: http.StatusServiceUnavailable,
-			text: "the sidecar is out of descriptors, ports or memory", err: err, retry: metrics.RetryOther}
+			text: "the sidecar is out of descriptors or memory", err: err, retry: metrics.RetryOther}
 	}
 	f := &failure{cause: metrics.CauseConnectFailed, status: http.StatusBadGateway,
 		text: "the endpoint does not accept connections", err: err, retry: metrics.RetryConnect}
@@ -102,7 +106,7 @@ func isRefusal(err error) bool {
 
 // local tells errors that no other endpoint would mend.
 func local(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -86,7 +86,7 @@ func TestADrainWaitsForAnIdleClientThatReadsSlowly(t *testing.T) {
 	drained := make(chan error, 1)
 	r.listener.Close()
 	go func() { drained <- r.proxy.Drain(context.Background()) }()
-	r.until("the drain has come by", func() bool { return r.shard.draining })
+	r.until("it is not idle any more", func() bool { return c.client.leaving || r.shard.count == 0 })
 	r.on(func() {
 		if r.shard.count != 1 {
 			t.Error("the client is gone, and has not got all")
@@ -102,6 +102,28 @@ func TestTheLastResponseLeavesBeforeTheConnectionEnds(t *testing.T) {
 	o := newOrigin(t)
 	r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.TLS = listenerTLS(t) }})
 	c := r.stall(o, lines("GET / HTTP/1.1", "Host: a", "Connection: close"))
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(50 * time.Millisecond)
+	r.on(func() {
+		if r.shard.count != 1 {
+			t.Error("the client is gone, and has not got all")
+		}
+	})
+	c.readAll()
+	r.until("the client is gone", func() bool { return r.shard.count == 0 })
+}
+
+// A request that breaks off ends the connection, but not the response before it.
+func TestTheResponseBeforeARequestThatBreaksOffLeaves(t *testing.T) {
+	o := newOrigin(t)
+	r := newRig(t, setup{origins: []string{o.addr}, options: func(o *Options) { o.TLS = listenerTLS(t) }})
+	c := r.stall(o, get)
+	r.until("it is idle", func() bool { return !c.client.busy })
+	if _, err := io.WriteString(c, "GET /"); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}

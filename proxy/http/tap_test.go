@@ -1,6 +1,9 @@
 package http
 
 import (
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"sidecar/tap"
@@ -64,8 +67,8 @@ func TestRequestsAreWatchedAsTheyPass(t *testing.T) {
 	c.hear(ok)
 	again := watching(t, p, tap.Options{})
 	c.say(get)
-	s.hear(get)
-	s.say(ok)
+	other.hear(get)
+	other.say(ok)
 	c.hear(ok)
 	if got := <-again.Records(); got.Tries != 1 || got.Skipped != 0 || got.RequestHeaders != nil {
 		t.Errorf("after a pause: %+v", got)
@@ -74,5 +77,45 @@ func TestRequestsAreWatchedAsTheyPass(t *testing.T) {
 	case got := <-again.Records():
 		t.Errorf("what passed while nobody watched is shown: %+v", got)
 	default:
+	}
+}
+
+func TestCallsOfHTTP2AreWatchedToo(t *testing.T) {
+	origin := serveBoth(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("grpc-status", "5")
+	})
+	p := new(tap.Point)
+	r := newRig(t, setup{origins: []string{origin}, options: func(o *Options) { o.Tap = p }})
+	w := watching(t, p, tap.Options{Headers: tap.HeadersPlain})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.listener.Addr().String()+"/call?a=b", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("Authorization", "Bearer geheim")
+	resp, err := newClient(t, true).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body) // the record is what this is about
+	resp.Body.Close()
+	got := <-w.Records()
+	if got.Protocol != "HTTP/2.0" || got.Method != "POST" || got.Target != "/call?a=b" || got.GRPC != "5" || got.Endpoint != origin || got.Status != 200 {
+		t.Errorf("got %+v", got)
+	}
+	value := func(fields []tap.Field, name string) string {
+		for _, f := range fields {
+			if strings.EqualFold(f.Name, name) {
+				return f.Value
+			}
+		}
+		return "(none)"
+	}
+	if v := value(got.RequestHeaders, "authorization"); v != "<hidden>" {
+		t.Errorf("authorization is %q in %+v", v, got.RequestHeaders)
+	}
+	if v := value(got.ResponseHeaders, "grpc-status"); v != "5" {
+		t.Errorf("grpc-status is %q in %+v", v, got.ResponseHeaders)
 	}
 }

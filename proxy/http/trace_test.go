@@ -320,3 +320,36 @@ func TestTheAccessLogHasTheTraceThatBeginsHere(t *testing.T) {
 		t.Errorf("the log has\n%s, the endpoint got\n%s", out.String(), want)
 	}
 }
+
+// A request whose task panics has a line in the access log, and no spans: they would be made of what
+// it has left behind.
+func TestAPanicIsLoggedAndNotTraced(t *testing.T) {
+	var out bytes.Buffer
+	log, err := accesslog.New(accesslog.Options{Output: &out, Format: "$flag"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("", func(t *testing.T) {
+		o := newOrigin(t)
+		r := newRig(t, setup{origins: []string{o.addr}, panics: 1, options: func(o *Options) { o.AccessLog = log }})
+		w := r.watch(1)
+		c := r.dial()
+		c.say(get)
+		s := o.accept()
+		s.head()
+		r.on(func() { r.shard.set = nil })
+		s.say("HTTP/1.1 200")
+		c.gone()
+		s.gone()
+		r.on(func() { r.shard.set = r.proxy.current.Load() })
+		if spans := w.spans(); len(spans) != 0 {
+			t.Errorf("%v", spans)
+		}
+	})
+	if err := log.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "internal\n" {
+		t.Errorf("the log has %q", out.String())
+	}
+}

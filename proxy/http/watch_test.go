@@ -128,7 +128,7 @@ func tell(s *otlp.Span, names *strings.Replacer) string {
 	return names.Replace(b.String())
 }
 
-// portOf hides what is not the same in every run.
+// hide puts names in the place of addresses, which are not the same in every run.
 func hide(of map[string]string) *strings.Replacer {
 	var pairs []string
 	for address, name := range of {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -119,14 +120,29 @@ func rules(file string, promql parser.Parser) ([]expression, error) {
 	return out, nil
 }
 
-// A panel is what matters here of a panel, or of a row with panels in it.
+// A panel is what matters here of a panel, of a row with panels in it, or of the whole dashboard.
 type panel struct {
 	Title   string  `json:"title"`
 	Panels  []panel `json:"panels"`
 	Targets []struct {
 		Expr string `json:"expr"`
 	} `json:"targets"`
+	Annotations struct {
+		List []struct {
+			Name string `json:"name"`
+			Expr string `json:"expr"`
+		} `json:"list"`
+	} `json:"annotations"`
+	Templating struct {
+		List []struct {
+			Name       string `json:"name"`
+			Definition string `json:"definition"`
+		} `json:"list"`
+	} `json:"templating"`
 }
+
+// labelValues is Grafana's query for the values of a label.
+var labelValues = regexp.MustCompile(`^label_values\((.+), *(\w+)\)$`)
 
 // panels are the expressions of a dashboard. What Grafana fills in is filled in as it does.
 func panels(file string) ([]expression, error) {
@@ -150,5 +166,20 @@ func panels(file string) ([]expression, error) {
 		}
 	}
 	collect(dashboard)
+	for _, a := range dashboard.Annotations.List {
+		if a.Expr != "" { // Grafana's own have none
+			out = append(out, expression{a.Name, a.Expr})
+		}
+	}
+	for _, v := range dashboard.Templating.List {
+		if v.Definition == "" {
+			continue // the data source
+		}
+		q := labelValues.FindStringSubmatch(v.Definition)
+		if q == nil {
+			return nil, fmt.Errorf("variable %s: %q is not label_values(SERIES, LABEL)", v.Name, v.Definition)
+		}
+		out = append(out, expression{"variable " + v.Name, fmt.Sprintf("count by (%s) (%s)", q[2], q[1])})
+	}
 	return out, nil
 }

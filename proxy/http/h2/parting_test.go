@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -35,7 +36,8 @@ func TestADrainLeavesTheClientTimeToReadWhatWasSent(t *testing.T) {
 	}
 	tt.on(tt.server(0).Drain)
 	tt.until("it takes its leave", func() bool { return c.ended })
-	start := tt.l.Now()
+	var start time.Duration
+	tt.on(func() { start = tt.l.Now() })
 	tt.until("another one would be given up", func() bool { return tt.l.Now() > start+partTime+partTime/2 })
 	ended, octets := 0, 0
 	for {

@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"slices"
+
+	"sidecar/config"
 	"sidecar/internal/eventloop"
 	"sidecar/metrics"
 )
@@ -12,4 +15,10 @@ func loopSample(index int, st *eventloop.Stats) metrics.LoopSample {
 		out.DelayBounds = append(out.DelayBounds, eventloop.DelayBound(i))
 	}
 	return out
+}
+
+// configured tells whether a service's instances stand in the configuration alone: nobody confirms them,
+// and an age would look like a failure.
+func configured(c *config.Service) bool {
+	return !slices.ContainsFunc(c.Discovery.Sources, func(source string) bool { return source != config.SourceStatic })
 }
