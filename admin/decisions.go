@@ -11,7 +11,7 @@ import (
 type told struct {
 	Service string `json:"service"`
 	upstream.Decision
-	Times int `json:"times"` // how many endpoints it is about, 1 or more
+	Times int `json:"times"` // how often it was decided, 1 or more
 	// Others is how many further services it is about.
 	Others int `json:"others,omitempty"`
 }
@@ -19,8 +19,10 @@ type told struct {
 const (
 	// maxTold is how many decisions of all services the page is told.
 	maxTold = 100
-	// together is how close decisions have to be to be told as one.
+	// together is how close decisions have to be to be told as one, and roughly those that compare
+	// endpoints: they come all the time where there are many, and must not drive out the others.
 	together = 2 * time.Second
+	roughly  = time.Minute
 )
 
 // latest are the last decisions about all services and their endpoints, newest first. Alike ones that
@@ -72,8 +74,13 @@ func alike(service string, decisions []upstream.Decision) (all []told) {
 
 // lastAlike is what a decision can be told together with, or nil.
 func lastAlike(all []told, d *upstream.Decision) *told {
-	for i := len(all) - 1; i >= 0 && d.At.Sub(all[i].At) <= together; i-- {
-		if t := &all[i]; t.What == d.What && t.Endpoint != "" && d.Endpoint != "" && (t.Why == d.Why || comparison(d.What)) {
+	compared := comparison(d.What)
+	limit := together
+	if compared {
+		limit = roughly
+	}
+	for i := len(all) - 1; i >= 0 && d.At.Sub(all[i].At) <= limit; i-- {
+		if t := &all[i]; t.What == d.What && t.Endpoint != "" && d.Endpoint != "" && (t.Why == d.Why || compared) {
 			return t
 		}
 	}

@@ -24,8 +24,9 @@ type Document struct {
 	Registrations []registration.Status `json:"registrations,omitempty"`
 	// Problems are what is wrong, the worst first.
 	Problems []Problem `json:"problems,omitempty"`
-	// Notices are what the operator should know of the sidecar as a whole, a sentence each.
-	Notices []string `json:"notices,omitempty"`
+	// Warnings are what is wrong with the sidecar as a whole, and Notices what the operator should know of the sidecar as a whole, a sentence each.
+	Warnings []string `json:"warnings,omitempty"`
+	Notices  []string `json:"notices,omitempty"`
 }
 
 // A Loop is one event loop.

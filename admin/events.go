@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sidecar/upstream"
 )
 
 const (
@@ -36,11 +38,32 @@ type live struct {
 // event is what is said now, as server-sent events have it.
 func (s *Server) event() ([]byte, error) {
 	d := s.document()
-	body, err := json.Marshal(live{Document: d, Headline: headlineOf(&d), Decisions: latest(d.Services)})
+	all := live{Document: d, Headline: headlineOf(&d), Decisions: latest(d.Services)}
+	for i := range d.Services {
+		slim(d.Services[i].Endpoints)
+	}
+	body, err := json.Marshal(all)
 	if err != nil {
 		return nil, err
 	}
 	return slices.Concat([]byte("event: status\ndata: "), body, []byte("\n\n")), nil
+}
+
+// maxFull is up to how many endpoints of a service the page is told all about.
+const maxFull = 300
+
+// slim leaves out, of many endpoints, most of what those have been through that are well now. It is
+// two thirds of all, and explain has it.
+func slim(endpoints []upstream.EndpointStatus) {
+	if len(endpoints) <= maxFull {
+		return
+	}
+	for i := range endpoints {
+		if e := &endpoints[i]; e.Sound {
+			e.History = e.History[max(0, len(e.History)-1):]
+			e.Errors = e.Errors[:min(1, len(e.Errors))]
+		}
+	}
 }
 
 var (

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sidecar/upstream"
 )
 
 // A teller makes events that are numbered.
@@ -263,6 +266,36 @@ func TestThePageHearsUntilTheEnd(t *testing.T) {
 			t.Errorf("the stream is cut instead of ended: %v", err)
 		}
 	})
+}
+
+// With thousands of endpoints an event would be megabytes of what nobody looks at.
+func TestThePageIsToldLessOfManyThatAreWell(t *testing.T) {
+	for _, n := range []int{maxFull, maxFull + 1} {
+		s := soundService("orders", n)
+		for i := range s.Endpoints {
+			s.Endpoints[i].History = []upstream.Decision{{At: noon, What: "slow"}, {At: noon, What: "even"}}
+			s.Endpoints[i].Errors = []upstream.ErrorNote{{What: "reset"}, {What: "status 500"}}
+		}
+		s.Endpoints[0].Sound = false
+		event, err := New(Options{Status: func() Document { return Document{Services: []Service{s}} }}).event()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var heard live
+		if err := json.Unmarshal(event[bytes.IndexByte(event, '{'):], &heard); err != nil {
+			t.Fatal(err)
+		}
+		ill, well, left := heard.Services[0].Endpoints[0], heard.Services[0].Endpoints[1], 2
+		if n > maxFull {
+			left = 1
+		}
+		if len(ill.History) != 2 || len(ill.Errors) != 2 || len(well.History) != left || len(well.Errors) != left || well.History[left-1].What != "even" || well.Errors[0].What != "reset" {
+			t.Errorf("of %d: %+v, %+v", n, ill, well)
+		}
+		if len(heard.Decisions) != 2 || heard.Decisions[0].Times != n {
+			t.Errorf("decisions %+v", heard.Decisions)
+		}
+	}
 }
 
 func TestListeningIsRefusedWhereTooManyDo(t *testing.T) {

@@ -160,3 +160,22 @@ func TestTheSourceOfAServiceInARow(t *testing.T) {
 		}
 	}
 }
+
+func TestTheViewLeavesOutWhatSaysNothing(t *testing.T) {
+	s := soundService("orders", 2)
+	s.Sources = []discovery.Status{{Kind: "static", Watching: true, Known: true}, {Kind: "dns", Subject: "orders.internal", Watching: true}}
+	d := Document{At: noon, Services: []Service{s}}
+	for i := range maxProblems + 5 {
+		d.Problems = append(d.Problems, Problem{Severity: Note, What: fmt.Sprint(i)})
+	}
+	v := newPage().view(&d, "", false)
+	if len(v.Problems) != maxProblems || v.More != 5 {
+		t.Errorf("%d problems and %d more", len(v.Problems), v.More)
+	}
+	if l := v.Services[0].Endpoints; strings.Join(l.Columns, " ") != "Endpoint State Share In flight" || len(l.Rows) != 2 || len(l.Rows[0]) != 4 {
+		t.Errorf("%+v", l)
+	}
+	if l := v.Lists[1]; l.Title != "Sources" || len(l.Rows) != 1 || l.Rows[0][1] != "dns orders.internal" {
+		t.Errorf("%+v", l)
+	}
+}

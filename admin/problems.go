@@ -249,6 +249,9 @@ func (f *findings) process(d *Document) {
 			f.add(Warning, "", fmt.Sprintf("loop %d: %s ended by a panic: see the log, and report it", l.Index, wasOrWere(int(l.Panics), "task")))
 		}
 	}
+	for _, w := range d.Warnings {
+		f.add(Warning, "", w)
+	}
 	for _, n := range d.Notices {
 		if !ofCertificates(n, d.Services) {
 			f.add(Note, "", n)

@@ -176,13 +176,14 @@ func TestDecisionsOfAllServicesAreOneLine(t *testing.T) {
 	add(&orders, 3, upstream.Decision{At: at(20), What: "even", Why: "like the others"})
 	add(&orders, 4, upstream.Decision{At: at(20), What: "slow", Why: "it answers in 2s"})
 	add(&orders, 5, upstream.Decision{At: at(30), What: "slow", Why: "it answers in 3s"})
+	add(&orders, 5, upstream.Decision{At: at(90), What: "slow", Why: "it answers in 3s"})
 	mail.History = []upstream.Decision{{At: at(15), What: "source failed", Why: "refused"}, {At: at(15), What: "source failed", Why: "refused"}}
 	var got []string
 	for _, d := range latest([]Service{orders, mail}) {
 		got = append(got, fmt.Sprintf("%.0f %s %s %s ×%d", d.At.Sub(noon).Seconds(), d.Service, d.Endpoint, d.What, d.Times))
 	}
 	want := []string{
-		"30 orders orders-5 slow ×1", "20 orders orders-2 slow ×2", "20 orders orders-3 even ×1", "15 mail  source failed ×1",
+		"90 orders orders-5 slow ×1", "20 orders orders-2 slow ×3", "20 orders orders-3 even ×1", "15 mail  source failed ×1",
 		"10 orders orders-0 ejected ×1", "10 orders orders-1 ejected ×1", "0 orders orders-0 discovered ×500",
 	}
 	if !slices.Equal(got, want) {
@@ -194,6 +195,11 @@ func TestDecisionsOfAllServicesAreOneLine(t *testing.T) {
 	}
 	if all := latest([]Service{orders, search}); all[len(all)-1].Times != 503 || all[len(all)-1].Others != 1 {
 		t.Errorf("%+v", all[len(all)-1])
+	}
+	late := soundService("late", 1)
+	add(&late, 0, upstream.Decision{At: at(5), What: "discovered", Why: "the source reports it"})
+	if all := latest([]Service{orders, late}); all[len(all)-1].Times != 500 {
+		t.Errorf("what came 5 s later is told together: %+v", all[len(all)-1])
 	}
 	for i := range 300 {
 		mail.History = append(mail.History, upstream.Decision{At: at(100 + 10*i), What: "source failed", Why: fmt.Sprint(i)})

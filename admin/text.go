@@ -60,6 +60,9 @@ func (t *table) head(d *Document) {
 	for _, m := range d.Readiness.Missing {
 		t.line("  missing: %s", printable(m))
 	}
+	for _, w := range d.Warnings {
+		t.line("  warning: %s", printable(w))
+	}
 	for _, n := range d.Notices {
 		t.line("  note: %s", printable(n))
 	}

@@ -159,7 +159,9 @@ func decisionsList(d *Document) list {
 	for _, t := range latest(d.Services) {
 		endpoint := printable(t.Endpoint)
 		if t.Times > 1 {
-			endpoint = plural(t.Times, "endpoint")
+			if endpoint = plural(t.Times, "endpoint"); comparison(t.What) {
+				endpoint = plural(t.Times, "time") // the same one may be among them several times
+			}
 		}
 		service := printable(t.Service)
 		if t.Others > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"time"
 )
 
@@ -79,7 +80,8 @@ type Verdict struct {
 
 // Watch probes address until ctx ends, and only then returns. It reports the first
 // verdict, which a single probe decides, and after that each change of verdict; report is
-// called on the caller's goroutine and delays the next probe for as long as it takes.
+// called on the caller's goroutine and delays the next probe for as long as it takes. A probe that
+// could not be made because this host lacks descriptors, memory or ports does not count.
 func Watch(ctx context.Context, p Prober, address string, s Settings, report func(Verdict)) {
 	s = s.withDefaults()
 	w := watch{settings: s}
@@ -95,6 +97,10 @@ func Watch(ctx context.Context, p Prober, address string, s Settings, report fun
 		err := probe(ctx, p, address, s.Timeout)
 		if ctx.Err() != nil {
 			return // the probe was cut short; its result says nothing
+		}
+		if !w.tells(err) {
+			timer.Reset(jittered(s.Interval))
+			continue
 		}
 		if v, changed := w.observe(err); changed {
 			v.At = time.Now()
@@ -133,6 +139,18 @@ func (w *watch) interval() time.Duration {
 		return w.settings.DownInterval
 	}
 	return w.settings.Interval
+}
+
+// tells reports whether the result of a probe says anything of the address. When this host is out of
+// descriptors, memory or ports, every address would be down. That there is no port also reads as that
+// the host has no address of that kind, which no probe will change: so it spares only who was up.
+func (w *watch) tells(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return false
+		}
+	}
+	return !errors.Is(err, syscall.EADDRNOTAVAIL) || !w.healthy
 }
 
 // observe takes the result of one probe and tells whether the verdict is new.

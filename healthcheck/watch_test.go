@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,6 +161,39 @@ func TestRiseAndFall(t *testing.T) {
 		if at := c.verdicts[1].At; !at.Equal(c.probes[6]) {
 			t.Errorf("down at %v, want at the seventh probe, %v", at, c.probes[6])
 		}
+	})
+}
+
+func TestWhatThisHostLacksSaysNothingOfTheAddress(t *testing.T) {
+	const down = "false: health check failed 3 times in a row, the last time: connection refused"
+	for _, lack := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		t.Run(lack.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				c := &clinic{t: t, result: func(context.Context) error {
+					n++
+					switch {
+					case n == 1:
+						return nil
+					case n <= 10, n%2 == 0: // they do not interrupt a row either
+						return connectError(lack)
+					}
+					return errRefused
+				}}
+				c.watch(quick)
+				c.afterProbes(10)
+				c.wantVerdicts("true: health check passed")
+				c.afterProbes(16) // of which three were refused
+				c.wantVerdicts("true: health check passed", down)
+			})
+		})
+	}
+	// Where there is no IPv6, say, an address never comes up.
+	synctest.Test(t, func(t *testing.T) {
+		c := &clinic{t: t, result: func(context.Context) error { return connectError(syscall.EADDRNOTAVAIL) }}
+		c.watch(quick)
+		c.afterProbes(1)
+		c.wantVerdicts("false: health check failed: connect: cannot assign requested address")
 	})
 }
 

@@ -212,3 +212,29 @@ func TestEveryDecisionIsExplained(t *testing.T) {
 		}
 	}
 }
+
+// series is how a name looks in a document.
+var series = regexp.MustCompile(`\bsidecar_[a-z0-9_]+`)
+
+// What a document says to look at has to be there.
+func TestTheDocumentsNameSeriesThatThereAre(t *testing.T) {
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, count := families(t), 0
+	for _, path := range documents {
+		for _, name := range series.FindAllString(read(t, path), -1) {
+			if strings.HasSuffix(name, "_") {
+				continue // a group of them
+			}
+			count++
+			if _, ok := labelsOf(all, name); !ok && all[name] == nil {
+				t.Errorf("%s: there is no series %s", path, name)
+			}
+		}
+	}
+	if count < 100 {
+		t.Errorf("%d names only", count)
+	}
+}

@@ -116,7 +116,7 @@ written by ` + "`go generate ./metrics`" + ` from what a scrape answers; a test 
 var sections = []struct{ subsystem, title string }{
 	{"build", "Build"}, {"config", "Configuration"}, {"listener", "Listeners"}, {"http", "HTTP"}, {"grpc", "gRPC"},
 	{"http2", "HTTP/2"}, {"tcp", "TCP"}, {"service", "Services"}, {"endpoint", "Endpoints"}, {"source", "Sources"},
-	{"registration", "Announcements"}, {"tls", "TLS"}, {"loop", "Event loops"}, {"access_log", "Access log"}, {"tracing", "Tracing"},
+	{"registration", "Announcements"}, {"tls", "TLS"}, {"loop", "Event loops"}, {"log", "Log"}, {"access_log", "Access log"}, {"tracing", "Tracing"},
 }
 
 // section finds the part of the document that a family stands in: the longest that fits, and

@@ -86,7 +86,7 @@ func newEndpointFamily() *endpointFamily {
 	const sub = "endpoint"
 	by := []string{"service", "endpoint", "zone"}
 	return &endpointFamily{
-		usable:           desc(sub, "usable", "1 if the endpoint may be picked, 0 if it is down or ejected.", by...),
+		usable:           desc(sub, "usable", "1 if the endpoint may be picked, 0 if it is down, ejected or drained.", by...),
 		breaker:          desc(sub, "breaker_state", "0: closed, 1: half-open, 2: open.", by...),
 		inFlight:         desc(sub, "in_flight", "Requests and sessions on the endpoint.", by...),
 		latency:          desc(sub, "latency_seconds", "Latency of answers: a moving average that rises at once.", by...),

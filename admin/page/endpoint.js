@@ -2,7 +2,8 @@
 
 class EndpointView {
   constructor({ e, s }) {
-    this.key = trackKey(s.service, e.id);
+    this.key = trackKey(s.service, e);
+    this.name = e.id;
     this.service = s.service;
     this.id = make("span", { class: "id" });
     this.place = make("span", { class: "soft" });
@@ -33,7 +34,7 @@ class EndpointView {
   }
 
   update({ e, s, scale }) {
-    const now = new Date(heard.status.at), track = trackOf(s.service, e.id), w = word(e);
+    const now = new Date(heard.status.at), track = trackOf(s.service, e), w = word(e);
     put(this.id, e.id);
     put(this.place, [e.address === e.id ? "" : e.address, e.zone ? `zone ${e.zone}` : "", e.weight > 1 ? `weight ${e.weight}` : ""].filter(Boolean).join(" · "));
     put(this.state, w);

@@ -58,7 +58,7 @@ function go(service, endpoint) {
   render();
   const views = byId("services").views;
   const view = views.get(service);
-  const row = endpoint && [...(view?.table.views?.values() ?? [])].find((v) => v.key === trackKey(service, endpoint))?.row;
+  const row = endpoint && [...(view?.table.views?.values() ?? [])].find((v) => v.name === endpoint && v.row)?.row;
   focusRow(row ?? view?.head);
 }
 
@@ -152,6 +152,8 @@ class LineView {
 const badNews = new Set(["ejected", "ejected again", "down", "failing", "source failed", "fail-open", "empty", "unknown"]);
 const goodNews = new Set(["recovered", "up", "fail-open ended", "source answers again", "unejected", "undrained"]);
 
+const comparisons = new Set(["slow", "even", "failing"]); // one endpoint may be among them several times
+
 let toldDecisions = "";
 
 // decisions is the time line over all services. It is written anew when there is another one.
@@ -166,7 +168,7 @@ function decisions(s) {
     const at = moment(d.at);
     if (before && before - at > 600e3) items.push(make("li", { class: "gap" }, `${span((before - at) / 1000)} without any`));
     before = at;
-    const who = d.times > 1 ? `${d.times} endpoints` : d.endpoint ?? "";
+    const who = d.times > 1 ? plural(d.times, comparisons.has(d.what) ? "time" : "endpoint") : d.endpoint ?? "";
     const where = d.others ? `${d.service} and ${plural(d.others, "other service")}` : d.service;
     items.push(make("li", { class: badNews.has(d.what) ? "bad-mark" : goodNews.has(d.what) ? "good-mark" : "" },
       make("time", { datetime: d.at, title: d.at }, clock(at, now)), make("b", {}, make("bdi", {}, printable(where))), " ",

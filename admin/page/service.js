@@ -62,12 +62,12 @@ class ServiceView {
     if (!open) return;
     put(this.facts, facts(s));
     const list = this.choose(s);
-    const scale = most(list.flatMap((e) => trackOf(s.service, e.id).latencies()));
+    const scale = most(list.flatMap((e) => trackOf(s.service, e).latencies()));
     show(this.titles, list.length > 0);
     const rows = list.map((e) => ({ e, s, scale }));
     const rest = this.rest(s, list);
     if (rest) rows.push({ rest, name: this.name });
-    keyed(this.table, rows, (r) => r.rest ? "rest" : `${r.e.id}\n${r.e.address}`, (r) => r.rest ? new RestView(r) : new EndpointView(r), this.titles);
+    keyed(this.table, rows, (r) => r.rest ? "rest" : identity(r.e), (r) => r.rest ? new RestView(r) : new EndpointView(r), this.titles);
   }
 
   // choose is which endpoints are shown.

@@ -40,8 +40,10 @@ const shown = {
   earlier: false,     // also earlier decisions
 };
 
-const trackKey = (service, endpoint = "") => `${service}\n${endpoint}`;
-const trackOf = (service, endpoint) => heard.tracks.get(trackKey(service, endpoint)) ?? new Track();
+// identity tells an endpoint from others, also from one of the same ID that has left and still has leases.
+const identity = (e) => `${e.id}\n${e.address}\n${e.state === "retired"}`;
+const trackKey = (service, e) => `${service}\n${e ? identity(e) : ""}`;
+const trackOf = (service, e) => heard.tracks.get(trackKey(service, e)) ?? new Track();
 
 // take remembers an event.
 function take(status) {
@@ -58,7 +60,7 @@ function take(status) {
     let attempts = 0;
     for (const e of s.endpoints) {
       attempts += e.counters.attempts;
-      push(trackKey(s.service, e.id), e.counters.attempts, e.measured ? e.last_latency_seconds || e.latency_seconds : null);
+      push(trackKey(s.service, e), e.counters.attempts, e.measured ? e.last_latency_seconds || e.latency_seconds : null);
     }
     push(trackKey(s.service), attempts, null);
   }

@@ -51,6 +51,9 @@ and ends: no connection is refused. Both need the flag.`,
 		// Before anything is opened: a signal that comes meanwhile is not lost.
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 		defer stop()
+		signals := make(chan os.Signal, 2)
+		signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
+		defer signal.Stop(signals)
 		// Whoever reads the log may go away; by default the next line would end the process.
 		signal.Ignore(syscall.SIGPIPE)
 		cfg, values, err := config.LoadWithOrigins(*file, os.Environ())
@@ -70,7 +73,7 @@ and ends: no connection is refused. Both need the flag.`,
 		o.Parse = func(text []byte) (*config.Config, error) {
 			return config.Parse("the given configuration", text, os.Environ())
 		}
-		return serve(ctx, stop, cfg, o, cmd.ErrOrStderr())
+		return serve(ctx, stop, signals, cfg, o, cmd.ErrOrStderr())
 	}
 	return cmd
 }
@@ -111,8 +114,8 @@ name   = "orders"
 listen = "127.0.0.1:7001"`)
 
 // serve runs a daemon until ctx ends. Then it gives the signals back to the system by
-// stop, so that a second one ends the process.
-func serve(ctx context.Context, stop func(), cfg *config.Config, o daemon.Options, w io.Writer) error {
+// stop, so that a second one ends the process. Signals are those that heed knows.
+func serve(ctx context.Context, stop func(), signals <-chan os.Signal, cfg *config.Config, o daemon.Options, w io.Writer) error {
 	level := zap.NewAtomicLevelAt(levelOf(cfg.Log))
 	out := spool.New(w, spool.Options{Missing: missingLines(cfg.Log)})
 	defer func() { _ = out.Close() }() // who does not read in time goes without the last lines
@@ -128,9 +131,6 @@ func serve(ctx context.Context, stop func(), cfg *config.Config, o daemon.Option
 		return err
 	}
 	running := givingBack(ctx, stop)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	go heed(ctx, d, signals)
 	return runDaemon(running, d)
 }

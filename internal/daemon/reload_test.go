@@ -72,8 +72,8 @@ func (r *reloading) refuse(t *testing.T, text string, words ...string) {
 	if r.state.Load() != before {
 		t.Error("something has changed")
 	}
-	if notices := strings.Join(r.Status().Notices, "\n"); !strings.Contains(notices, "the last reload failed") {
-		t.Errorf("the notices are %q", notices)
+	if warnings := strings.Join(r.Status().Warnings, "\n"); !strings.Contains(warnings, "the last reload failed") {
+		t.Errorf("the warnings are %q", warnings)
 	}
 }
 
@@ -254,8 +254,8 @@ func TestAnErrorLeavesEverythingAsItWas(t *testing.T) {
 		talk(t, session)
 		talk(t, r.dial(t, 0))
 		r.reload(t, adminOff+short+queue+"retry = { attempts = 1 }\n")
-		if notices := r.Status().Notices; len(notices) > 0 {
-			t.Errorf("a reload that went well leaves the notices %q", notices)
+		if warnings := r.Status().Warnings; len(warnings) > 0 {
+			t.Errorf("a reload that went well leaves the warnings %q", warnings)
 		}
 		if err := r.endCut(t); err != nil {
 			t.Error(err)

@@ -65,6 +65,9 @@ func (d *Daemon) Status() admin.Document {
 	for _, a := range st.announced {
 		doc.Registrations = append(doc.Registrations, a.registrar.Status())
 	}
+	if f := d.failed.Load(); f != nil && f.err != nil {
+		doc.Warnings = append(doc.Warnings, "the last reload failed, what ran before runs on: "+f.err.Error())
+	}
 	doc.Notices = d.notices()
 	return doc
 }
@@ -81,9 +84,6 @@ func (d *Daemon) notices() []string {
 		if st := d.store.Status(); st.Failing > 0 {
 			lines = append(lines, fmt.Sprintf("the last good sets of %d services cannot be kept on disk: %s", st.Failing, st.LastError))
 		}
-	}
-	if f := d.failed.Load(); f != nil && f.err != nil {
-		lines = append(lines, "the last reload failed, what ran before runs on: "+f.err.Error())
 	}
 	for _, change := range d.compare(d.config, d.state.Load().config).Restart {
 		lines = append(lines, "takes effect with the next start: "+change)

@@ -38,7 +38,14 @@
 //   - limits, hedging: what is over a limit is refused at once; second copies and deadlines.
 //   - fallback, spread: who serves when too few can; keys, zones and slow starts.
 //   - explain: in each of these, that `sidecar explain` tells the cause in words.
-//   - admin, commandline, demo: what an operator sees.
+//   - admin, commandline, operating, demo: what an operator sees, and does.
+//   - page, pageactions: the page in a real Chromium: 0, 3 and 300 endpoints, keyboard, without
+//     scripts, connection lost, hostile names, actions, attacks of other sites.
+//   - reload, restart, sni: reloads and restarts under load; services that share a port.
+//   - systemd, systemdnotify, systemdunit, systemdpackage: units and the package under a real
+//     systemd where one can be started, else against a notify socket.
+//   - tracing, emfile, pressure, logpipe: spans at a collector; what happens when descriptors, ports
+//     or room in the log run out.
 //
 // Tests with lost packets make network namespaces, for which they need root and ip. Without
 // these, or nsenter and unshare of util-linux, they are skipped, and say so to go test -v; .ci/run

@@ -23,8 +23,10 @@ func TestTheConnectionThatIsIdleForLongestIsSpared(t *testing.T) {
 	}
 	servers[0].end()
 	r.pooled(2)
-	if !spare(0) || !spare(0) || spare(0) {
-		t.Error("there were two more")
+	for i := range 3 {
+		if got := spare(0); got != (i < 2) {
+			t.Errorf("%v, with %d of two gone", got, i)
+		}
 	}
 	r.pooled(0)
 }
