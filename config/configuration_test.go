@@ -18,7 +18,8 @@ This file is written by ` + "`go generate ./config`" + ` from what the program i
 current. The same as a file to begin with: [config.toml.example](../config.toml.example).
 
     sidecar check --config FILE              # every mistake at once, with its line
-    sidecar config                           # what a running sidecar runs with, and where each value is from
+    sidecar config --config FILE             # what would hold, and where each value is from
+    sidecar config --running                 # what holds in the sidecar that runs
 
 ## How a value comes about
 

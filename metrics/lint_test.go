@@ -105,8 +105,9 @@ written by ` + "`go generate ./metrics`" + ` from what a scrape answers; a test 
   since it came into being; with the endpoint its series go. An endpoint that nothing was ever asked
   of has the series ` + "`sidecar_endpoint_usable`" + ` only.
 - Labels have bounded values: names out of the configuration and the registry, and the words below.
-  Nothing that a client sends becomes a label. Per service there are some 200 series, per endpoint in use 18.
-- A scrape of a hundred services takes some milliseconds, off the event loops.
+  Nothing that a client sends becomes a label. Per service of HTTP there are some 130 series, per endpoint
+  that is used 15.
+- A scrape of a hundred services is 0.9 MB (without compression), takes some 15 ms, and is made off the event loops.
 - Histograms have buckets at powers of two (requests, connects) or four (sessions, loops).
 - What becomes of them: [the dashboard](grafana/sidecar.json), [the alerts](alerts/sidecar.rules.yml),
   and what to do then: [troubleshooting.md](troubleshooting.md).

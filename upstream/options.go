@@ -93,6 +93,10 @@ type Options struct {
 	// Fallback is used while no endpoint of the source is usable.
 	Fallback []discovery.Instance
 
+	// Before is the service whose place this one takes; nil: there is none. Instances that both have
+	// begin with what is known of them: latencies, failures, and that they are down if this one checks
+	// health as well. It is forgotten with the first set.
+	Before *Service
 	// Drained are the IDs of instances that are drained from the beginning: see SetDrained.
 	Drained []string
 

@@ -157,11 +157,22 @@ func (s *Service) Run(ctx context.Context) {
 
 // Retire says that nobody will ask the service any more but who does already, because another has
 // taken its place: all its endpoints count as retired, so that no connection to them is kept. There
-// is no event. It is called when Run has returned.
-func (s *Service) Retire() {
+// is an event for those only whose address is none of the other's, which may be nil. It is called when
+// Run has returned.
+func (s *Service) Retire(by *Service) {
+	stays := make(map[string]bool)
+	if by != nil {
+		for _, e := range by.Snapshot().Endpoints {
+			stays[e.address] = true
+		}
+	}
 	for _, e := range s.order {
 		e.retired.Store(true)
+		if !stays[e.address] {
+			s.events = append(s.events, Event{e, Retired})
+		}
 	}
+	s.emit()
 	for _, e := range s.spares {
 		e.retired.Store(true)
 	}

@@ -92,6 +92,7 @@ func (s *Service) applySet(ctx context.Context, u *discovery.Update, now time.Ti
 	before := len(s.endpoints)
 	added, retired := s.reconcile(ctx, u.Instances, now)
 	s.resizeSlots()
+	s.options.Before = nil // its endpoints, and whom it came after, are not kept
 	switch {
 	case u.Unknown && (first || before > 0):
 		s.note(now, "", "unknown", "the source does not know the service")
@@ -244,7 +245,29 @@ func (s *Service) makeEndpoint(in discovery.Instance) *Endpoint {
 	settings.Clock, settings.Origin, settings.Random = s.options.Clock, s.clock.origin, s.options.Random
 	e.breaker = breaker.New(settings)
 	e.describe(in)
+	if before := s.options.Before; before != nil {
+		e.inherit(before)
+	}
 	return e
+}
+
+// inherit takes over what another service knows of the same instance. The clocks of both are the same.
+func (e *Endpoint) inherit(before *Service) {
+	all := before.Snapshot().Endpoints
+	i, found := slices.BinarySearchFunc(all, e.id, func(o *Endpoint, id string) int { return strings.Compare(o.id, id) })
+	if !found || all[i].address != e.address {
+		return
+	}
+	was := all[i]
+	e.latency.word.Store(was.latency.word.Load())
+	e.failing.word.Store(was.failing.word.Load())
+	if e.service.options.HealthCheck != nil && was.down.Load() {
+		e.down.Store(true)
+		e.checked, e.healthWhy = true, "it was down before the reload"
+		if st := was.standing.Load(); st != nil && st.state == StateDown {
+			e.healthWhy = st.why
+		}
+	}
 }
 
 // update takes over what the source says of an endpoint that stays.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"sidecar/config"
@@ -75,7 +76,7 @@ func (b *builder) services(st *state) error {
 			b.registries.count(c)
 			st.services = append(st.services, before)
 			continue
-		case before != nil && before.config.Protocol != c.Protocol:
+		case before != nil && (before.config.Protocol != c.Protocol || b.displaced(before, c)):
 			before = nil // its connections go on with the proxy that they have
 		}
 		s, err := b.newService(st, c, before)
@@ -115,19 +116,13 @@ func (b *builder) warm(ctx context.Context, st *state) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for _, s := range st.services {
-		before := b.before.service(s.config.Name)
-		if before == nil || before.upstream == s.upstream {
-			continue
+		if b.serves(s) {
+			b.starting(s.supply)
 		}
-		b.starting(s.supply)
 	}
 	for _, s := range st.services {
-		before := b.before.service(s.config.Name)
-		if before == nil || before.upstream == s.upstream {
+		if !b.serves(s) {
 			continue
-		}
-		if _, known := before.upstream.Instances(); !known {
-			continue // nothing was served either
 		}
 		select {
 		case <-s.upstream.Known():
@@ -141,6 +136,48 @@ func (b *builder) warm(ctx context.Context, st *state) error {
 		}
 	}
 	return nil
+}
+
+// serves tells whether a service with an upstream of its own takes the place of one that serves: by
+// its name, or by an address that was another one's.
+func (b *builder) serves(s *service) bool {
+	if same := b.before.service(s.config.Name); same != nil {
+		if same.upstream == s.upstream {
+			return false
+		}
+		if _, known := same.upstream.Instances(); known {
+			return true
+		}
+	}
+	for _, k := range b.before.sockets {
+		if !slices.Contains(s.config.Listen, k.address) || k.anonymous() {
+			continue
+		}
+		for _, was := range k.services {
+			if _, known := was.upstream.Instances(); known && !b.listens(was.config.Name, k.address) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// listens tells whether a service of that name is to listen at an address.
+func (b *builder) listens(name string, a config.Address) bool {
+	return slices.ContainsFunc(b.config.Services, func(c config.Service) bool { return c.Name == name && slices.Contains(c.Listen, a) })
+}
+
+// displaced tells whether all of a service's addresses are new, and one that it had is another's now:
+// who is connected there has asked for what was there, and must not be given what the name stands for now.
+func (b *builder) displaced(before *service, c *config.Service) bool {
+	others := false
+	for _, a := range before.config.Listen {
+		if slices.Contains(c.Listen, a) {
+			return false
+		}
+		others = others || slices.ContainsFunc(b.config.Services, func(o config.Service) bool { return o.Name != c.Name && slices.Contains(o.Listen, a) })
+	}
+	return others
 }
 
 // starting starts a unit, unless it runs.

@@ -201,6 +201,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer context.AfterFunc(d.ending, cancel)()
 	control, stop := context.WithCancel(context.Background())
 	defer stop()
+	offering, stopOffering := context.WithCancel(control)
+	defer stopOffering()
 	// The store outlives the sources, so that it writes what they have said last.
 	storing, stopStore := context.WithCancel(context.Background())
 	defer stopStore()
@@ -213,11 +215,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 		running.Go(func() { d.announceReady(control) })
 		running.Go(func() { d.feedWatchdog(control) })
 		running.Go(func() { d.watchConfig(control) })
-		running.Go(func() { d.offer(control) })
+		running.Go(func() { d.offer(offering) })
 		<-ctx.Done()
 	}
 	d.draining.Store(true)
 	d.leaving()
+	stopOffering() // a takeover that is under way, too
 	d.settle()
 	for _, s := range d.state.Load().services {
 		s.unwatch()
@@ -233,7 +236,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	store.Wait()
 	admin := d.state.Load().admin
 	d.close()
-	if admin != nil {
+	if admin != nil && !d.succeeded.Load() {
 		shutdown(admin, d.log)
 	}
 	d.log.Info("sidecar has ended")
@@ -245,9 +248,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 const acceptWait = 3 * time.Second
 
 // begin starts everything, and returns when the sidecar accepts.
-func (d *Daemon) begin(ctx context.Context) error {
+func (d *Daemon) begin(ctx context.Context) (err error) {
 	defer d.reloading.Unlock()
 	st := d.state.Load()
+	defer func() {
+		if err != nil && d.options.Handover != nil { // the other process goes on with all of it
+			d.succeeded.Store(true)
+			d.keep()
+		}
+	}()
 	for _, u := range st.units() {
 		u.startOnce()
 	}
@@ -322,6 +331,8 @@ func (d *Daemon) announceReady(ctx context.Context) {
 func (d *Daemon) drain() error {
 	if !d.succeeded.Load() {
 		d.leave()
+	} else if a := d.state.Load().admin; a != nil {
+		shutdown(a, d.log) // who asks there means the process that goes on
 	}
 	limit := d.state.Load().config.Runtime.Drain
 	d.log.Info("draining: nothing more is accepted", zap.Duration("at most", limit))

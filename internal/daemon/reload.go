@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +30,9 @@ var (
 func (d *Daemon) Reload(ctx context.Context) (admin.Report, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.serving.Err() != nil { // systemd knows that, and nothing else shall be told any more
+		return admin.Report{}, errStopping
+	}
 	d.tell(d.systemd.Reloading("reloading the configuration"))
 	report, err := d.reload(ctx)
 	defer func() { d.tell(d.systemd.Ready(outcome(err))) }()
@@ -141,9 +145,6 @@ func (d *Daemon) swap(before, next *state) {
 			u.startOnce()
 		}
 		if was := before.service(s.config.Name); was != nil && was != s && was.proxy == s.proxy {
-			for _, id := range was.upstream.Drained() { // by the operator, who has not changed his mind
-				_ = s.upstream.SetDrained(id, true)
-			}
 			configure(s)
 		}
 	}
@@ -183,9 +184,11 @@ func (d *Daemon) succeed(before, next *state) {
 		if was == a {
 			continue
 		}
-		if was != nil && reflect.DeepEqual(registryPart(before.config, a.config.Registry), registryPart(next.config, a.config.Registry)) {
-			was.registrar.Keep()
-			was.unit.stop()
+		if was != nil {
+			if reflect.DeepEqual(registryPart(before.config, a.config.Registry), registryPart(next.config, a.config.Registry)) {
+				was.registrar.Keep()
+			}
+			was.unit.stop() // before the other one begins, which it would take back otherwise
 		}
 		a.unit.startOnce()
 	}
@@ -193,6 +196,10 @@ func (d *Daemon) succeed(before, next *state) {
 
 // retire ends what the next state does not need any more.
 func (d *Daemon) retire(before, next *state) {
+	// First, since its address may soon be asked for again.
+	if before.admin != nil && before.admin != next.admin {
+		shutdown(before.admin, d.log)
+	}
 	for _, a := range before.announced {
 		if next.announcement(a.config) == nil {
 			d.takeBack(a)
@@ -205,16 +212,16 @@ func (d *Daemon) retire(before, next *state) {
 	for _, u := range next.units() {
 		needed[u] = true
 	}
+	var leaving sync.WaitGroup
 	for _, s := range before.services {
 		after := next.service(s.config.Name)
-		gone := after == nil || after.proxy != s.proxy
-		if gone {
-			d.runDown(s, before.config.Runtime.Drain)
-			s.unwatch()
+		if after == nil || after.proxy != s.proxy {
+			leaving.Go(func() { d.runDown(s, before.config.Runtime.Drain) })
+			continue
 		}
 		if !needed[s.supply] {
 			s.supply.stop()
-			s.upstream.Retire()
+			s.upstream.Retire(after.upstream)
 			s.proxy.Release()
 		}
 		for _, u := range s.units() {
@@ -222,25 +229,29 @@ func (d *Daemon) retire(before, next *state) {
 				u.stop()
 			}
 		}
-		if gone && d.state.Load().service(s.config.Name) == nil {
-			d.metrics.Forget(s.config.Name)
-		}
 	}
-	if before.admin != nil && before.admin != next.admin {
-		shutdown(before.admin, d.log)
-	}
+	leaving.Wait()
 	before.registries.close(next.registries)
 	if before.tracer != next.tracer {
 		d.closeTracer(before.tracer)
 	}
 }
 
-// runDown lets the connections of a service end that is no longer there.
+// runDown lets the connections of a service end that is no longer there, and then the service.
 func (d *Daemon) runDown(s *service, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(d.lasting, limit)
 	defer cancel()
 	if err := s.proxy.Drain(ctx); err != nil {
 		d.log.Warn("connections of a service that was removed have been cut", zap.String("service", s.config.Name), zap.Duration("after", limit))
+	}
+	s.unwatch()
+	s.supply.stop()
+	s.upstream.Retire(nil)
+	s.proxy.Release()
+	s.tlsUnit.stop()
+	s.upstreamKey.stop()
+	if d.state.Load().service(s.config.Name) == nil {
+		d.metrics.Forget(s.config.Name)
 	}
 }
 

@@ -130,13 +130,16 @@ func (b *builder) furnish(s, before *service) error {
 		return err
 	}
 	options.Source = source
+	if was := b.before.service(s.config.Name); was != nil {
+		options.Drained, options.Before = was.upstream.Drained(), was.upstream
+	}
 	s.upstream, s.records = upstream.New(options), records
 	s.supply = newUnit(s.upstream.Run)
 	if before.upstream == nil || !discoveryPart(b.config, s.config).equal(discoveryPart(b.before.config, before.config)) {
 		return nil
 	}
 	if set, known := before.upstream.Instances(); known {
-		s.upstream.Feed(discovery.Update{Instances: set, Unknown: before.upstream.Status().Source.Unknown, At: time.Now()})
+		s.upstream.Feed(discovery.Update{Instances: set, Unknown: before.upstream.Status().Source.Unknown, At: before.upstream.Status().Source.LastSuccess})
 	}
 	return nil
 }

@@ -187,7 +187,7 @@ func (b *builder) find(a config.Address) (bound []*eventloop.Socket, err error) 
 			err = e
 			continue
 		}
-		if own {
+		if own && b.options.Handover == nil { // before that is done the file is the other process's
 			s.Own()
 		}
 		bound = append(bound, s)

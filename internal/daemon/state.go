@@ -71,12 +71,10 @@ func (p part) equal(o part) bool { return reflect.DeepEqual(p, o) }
 
 // supplyPart is what a service's endpoints and what is known of them depend on.
 func supplyPart(cfg *config.Config, c *config.Service) part {
-	p := part{c.Discovery, c.Balancer, c.Breaker, c.Limit, c.HealthCheck, c.Fallback.Instances, c.Retry.Budget, c.Retry.BudgetMin, cfg.Runtime.Zone}
+	// Connections that are kept were made in one way of speaking to endpoints, and are for that one only.
+	p := part{c.Protocol, c.UpstreamTLS, c.UpstreamProtocol, c.SendProxy, c.Discovery, c.Balancer, c.Breaker, c.Limit, c.HealthCheck, c.Fallback.Instances, c.Retry.Budget, c.Retry.BudgetMin, cfg.Runtime.Zone}
 	for _, kind := range c.Discovery.Sources {
 		p = append(p, registryPart(cfg, kind))
-	}
-	if c.HealthCheck.Type != config.CheckNone { // probes speak to endpoints as requests do
-		p = append(p, c.Protocol, c.UpstreamTLS, c.UpstreamProtocol, c.SendProxy)
 	}
 	return p
 }

@@ -25,8 +25,19 @@ func (d *Daemon) handOver(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
+	if err := ctx.Err(); err != nil { // it would leave as well, and nobody stay
+		h.Abort()
+		return fmt.Errorf("ended before the sidecar that runs (process %d) was told to leave; it goes on: %w", h.PID(), err)
+	}
 	if err := h.Done(ctx); err != nil {
 		return fmt.Errorf("the sidecar that runs (process %d) was not told to leave, and goes on: %w", h.PID(), err)
+	}
+	for _, k := range d.state.Load().sockets {
+		if k.storable() {
+			for _, ln := range k.port.open() {
+				ln.Own()
+			}
+		}
 	}
 	d.log.Info("took over; the process before drains and ends", zap.Int("process", h.PID()))
 	return nil
@@ -44,8 +55,9 @@ func (d *Daemon) offer(ctx context.Context) {
 			d.log.Info("another process has taken over", zap.Int("process", pid))
 			d.succeeded.Store(true)
 			d.keep()
-			d.reloading.Unlock()
+			d.leaving() // before a reload that waits can begin
 			d.quit()
+			d.reloading.Unlock()
 		},
 		Failed: func(err error) {
 			d.log.Warn("another process wanted to take over, and did not; this one goes on", zap.Error(err))

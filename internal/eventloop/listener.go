@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -136,6 +137,13 @@ func (ln *Listener) SetAcceptor(a Acceptor) { ln.acceptor.Store(&a) }
 // process goes on with it.
 func (ln *Listener) Keep() { ln.unlink = "" }
 
+// Own has the file of a unix socket removed when the Listener closes, as if it had been made here.
+func (ln *Listener) Own() {
+	if ln.addr.Network() == "unix" && !strings.HasPrefix(ln.addr.String(), "@") {
+		ln.unlink = ln.addr.String()
+	}
+}
+
 // File returns a duplicate of the socket, for handing it over. The caller closes it, soon: as long
 // as it is open each connection wakes one thread more.
 func (ln *Listener) File() (*os.File, error) {
@@ -167,7 +175,7 @@ func (ln *Listener) Close() {
 		if ln.unlink != "" {
 			os.Remove(ln.unlink)
 		}
-		sysClose(ln.fd)
+		ln.end()
 	})
 }
 
@@ -176,6 +184,30 @@ func (ln *Listener) Close() {
 func (ln *Listener) shut() {
 	_ = ln.group.EachWait(context.Background(), func(l *Loop) { ln.gates[l.index].shut() })
 	_ = ln.group.EachWait(context.Background(), func(*Loop) {})
+}
+
+// mostQueued is how many connections Close takes at most that wait: more than most queues hold.
+const mostQueued = 1 << 13
+
+// end closes the socket, behind those who wait in its queue: they would be reset otherwise.
+func (ln *Listener) end() {
+	var once sync.Once
+	_ = ln.group.EachWait(context.Background(), func(l *Loop) {
+		if l.index != 0 || l.closing {
+			return
+		}
+		g := ln.gates[l.index]
+		for range mostQueued / acceptBatch {
+			before := ln.accepted.Load()
+			if g.accept(); g.isPaused || ln.accepted.Load() == before {
+				break
+			}
+		}
+		g.shut()
+		once.Do(func() { sysClose(ln.fd) })
+	})
+	once.Do(func() { sysClose(ln.fd) })
+	_ = ln.group.EachWait(context.Background(), func(*Loop) {}) // behind what was handed to other loops
 }
 
 // A gate is a listener's registration on one loop.
@@ -246,6 +278,9 @@ func (g *gate) accept() {
 			if !room.forClient(fd) {
 				room.tighten(g.loop)
 			}
+			if entry == entryTaken {
+				return // the event comes again, when this one has begun to connect to an endpoint
+			}
 		case syscall.EAGAIN:
 			return
 		case syscall.ECONNABORTED, syscall.EINTR, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN,
@@ -299,21 +334,16 @@ func (g *gate) admit(l *Loop, fd int32, peer endpoint) {
 	l.offered = nil
 }
 
-// backOff leaves the queue alone for a while: the event is level-triggered and would
-// otherwise come back at once.
+// backOff leaves the queue alone for a while, twice as long as the last time: the event is
+// level-triggered and would otherwise come back at once.
 func (g *gate) backOff(err error) {
-	g.rest()
-	g.report(fmt.Errorf("accept on %s pauses: %w", g.listener.addr, err))
-}
-
-// rest pauses for twice as long as the last time.
-func (g *gate) rest() {
 	g.pause = min(max(2*g.pause, minPause), maxPause)
 	g.shut()
 	g.isPaused = true
 	g.listener.paused.Add(1)
 	g.loop.pausing = append(g.loop.pausing, g)
 	g.loop.wheel.set(&g.timer, g.loop.now+int64(g.pause))
+	g.report(fmt.Errorf("accept on %s pauses: %w", g.listener.addr, err))
 }
 
 func (g *gate) report(err error) {
@@ -323,12 +353,8 @@ func (g *gate) report(err error) {
 	}
 }
 
-// expired ends a pause, if there is room for another client.
+// expired ends a pause. Whether there is room for a client is asked when there is one.
 func (g *gate) expired() {
-	if !g.loop.group.room.free(g.loop.wakes) && !g.loop.spare(idleForClient) {
-		g.rest()
-		return
-	}
 	g.shut()
 	if err := g.open(); err != nil && err != ErrClosed {
 		g.backOff(err)

@@ -60,14 +60,20 @@ func (r *room) enter(l *Loop) entry {
 	if narrow == 0 {
 		return entryFree
 	}
-	if l.group.sockets() < narrow/4*3 {
+	sockets := l.group.sockets()
+	if sockets < narrow/4*3 {
 		r.narrow.CompareAndSwap(narrow, 0)
 		return entryFree
 	}
 	if !r.taken.CompareAndSwap(false, true) {
 		return entryBusy
 	}
-	if !r.free(l.wakes) {
+	// With that many sockets it was full, unless many other descriptors have become free since.
+	need := pair
+	if sockets+pair > narrow {
+		need = mostTried
+	}
+	if !r.free(l.wakes, need) {
 		r.leave(entryTaken)
 		return entryFull
 	}
@@ -125,16 +131,33 @@ func (r *room) forEndpoint(fd int32) bool {
 	return fd < r.dial.Load()
 }
 
-// free tells whether the next client's socket would have a number that it may have. One that
-// is open has to be duplicated for finding out.
-func (r *room) free(open int32) bool {
-	fd, err := unix.FcntlInt(uintptr(open), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
+// pair is what a client takes: a descriptor for its socket, and one for that of an endpoint.
+const pair = 2
+
+// mostTried bounds how many descriptors are opened for finding out whether they are free.
+const mostTried = 16
+
+// free tells whether there are so many descriptors that clients may have, mostTried at the most. One
+// that is open has to be duplicated for finding out.
+func (r *room) free(open int32, need int) bool {
+	var tried [mostTried]int32
+	last, n := int32(-1), 0
+	for ; n < need; n++ {
+		fd, err := unix.FcntlInt(uintptr(open), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		last = int32(fd)
+		tried[n] = last
+	}
+	for _, fd := range tried[:n] {
+		sysClose(fd)
+	}
+	if n < need {
 		r.measure()
 		return false
 	}
-	sysClose(int32(fd))
-	return r.forClient(int32(fd))
+	return r.forClient(last)
 }
 
 // full is the error for too many sockets of clients.

@@ -169,7 +169,7 @@ func (f *flow) lighten() {
 func (s *shard) cutTunnels(e *upstream.Endpoint) {
 	for c := s.clients; c != nil; {
 		next := c.next
-		if c.tunnel == e {
+		if t := c.tunnel; t == e || t != nil && t.Retired() && t.Address() == e.Address() {
 			c.conn.Abort(errEndpointDown)
 		}
 		c = next

@@ -98,9 +98,12 @@ func (l *lane) leave(s *session) {
 
 // cutEndpoint ends the sessions of an endpoint.
 func (l *lane) cutEndpoint(e *upstream.Endpoint) {
-	if at := l.byEndpoint[e]; at != nil {
-		for n := at.first; n != nil; n = n.next {
-			n.session.endpointDown()
+	for other, at := range l.byEndpoint {
+		// Or one of a service that another has taken the place of: it is the same instance.
+		if other == e || other.Retired() && other.Address() == e.Address() {
+			for n := at.first; n != nil; n = n.next {
+				n.session.endpointDown()
+			}
 		}
 	}
 }
