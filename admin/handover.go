@@ -17,4 +17,4 @@ func (s *Server) File() (*os.File, error) {
 
 // Keep leaves the file of a unix socket where it is at the end, because another process goes on with
 // it.
-func (s *Server) Keep() { s.socket.path = "" }
+func (s *Server) Keep() { s.socket.kept.Store(true) }

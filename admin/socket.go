@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,6 +48,7 @@ type socket struct {
 	net.Listener
 	path string      // of a unix socket, else empty
 	file fs.FileInfo // what was at path when it was opened
+	kept atomic.Bool // another process goes on with it
 }
 
 // adopt makes a socket of a listener that is open already; nil of nil.
@@ -146,7 +148,7 @@ func (s *socket) address() string {
 
 // remove removes the file of a unix socket, unless a successor has put its own there.
 func (s *socket) remove() {
-	if s.path == "" {
+	if s.path == "" || s.kept.Load() {
 		return
 	}
 	if file, err := os.Lstat(s.path); err == nil && os.SameFile(file, s.file) {

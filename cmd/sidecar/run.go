@@ -121,6 +121,7 @@ func serve(ctx context.Context, stop func(), signals <-chan os.Signal, cfg *conf
 	defer func() { _ = out.Close() }() // who does not read in time goes without the last lines
 	o.Log, o.LostLines = newLeveledLogger(cfg.Log, level, out), out.Lost
 	o.Version, o.Revision = version(), revision()
+	o.Stopping = stop // also where it was no signal that ended it: the next one is the system's
 	o.Applied = func(cfg *config.Config) { level.SetLevel(levelOf(cfg.Log)) }
 	daemon.LimitMemory(o.Log)
 	d, err := daemon.New(cfg, o)

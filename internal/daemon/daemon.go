@@ -51,6 +51,8 @@ type Options struct {
 	Parse  func(text []byte) (*config.Config, error)
 	// Warming is how long a reload waits for new sources of services that serve; 0: DefaultWarming.
 	Warming time.Duration
+	// Stopping is called when a stop begins, whoever has asked for it; it may be nil.
+	Stopping func()
 	// File is the configuration file, for runtime.watch_config; empty: there is none.
 	File string
 
@@ -219,6 +221,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	d.draining.Store(true)
+	if d.options.Stopping != nil {
+		d.options.Stopping()
+	}
 	d.leaving()
 	stopOffering() // a takeover that is under way, too
 	d.settle()

@@ -212,6 +212,7 @@ func (d *Daemon) retire(before, next *state) {
 	for _, u := range next.units() {
 		needed[u] = true
 	}
+	d.emptyHalls(before, next)
 	var leaving sync.WaitGroup
 	for _, s := range before.services {
 		after := next.service(s.config.Name)
@@ -234,6 +235,18 @@ func (d *Daemon) retire(before, next *state) {
 	before.registries.close(next.registries)
 	if before.tracer != next.tracer {
 		d.closeTracer(before.tracer)
+	}
+}
+
+// emptyHalls waits for connections that have not said yet which of the services they are for, at
+// sockets that are closed: each is still some service's.
+func (d *Daemon) emptyHalls(before, next *state) {
+	ctx, cancel := context.WithTimeout(d.lasting, before.config.Runtime.Drain)
+	defer cancel()
+	for _, k := range before.sockets {
+		if k.port.router != nil && !next.keeps(k.port) {
+			_ = k.port.router.Drain(ctx) // whoever is cut has said nothing
+		}
 	}
 }
 

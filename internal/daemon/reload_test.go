@@ -248,6 +248,8 @@ func TestAnErrorLeavesEverythingAsItWas(t *testing.T) {
 		talk(t, session)
 		r.refuse(t, adminOff+"[[service]\n", "config.toml")
 		r.refuse(t, adminOff+queue+text("stock", "http", taken(t), address), "stock", syscall.EADDRINUSE.Error(), "ss -ltnp")
+		all := strings.Replace(r.Status().Listeners[0].Address, "127.0.0.1", "0.0.0.0", 1)
+		r.refuse(t, adminOff+text("queue", "tcp", all, address), "queue", errOurs.Error())
 		r.refuse(t, adminOff+queue+"tls = { cert_files = [\"/none\"], key_files = [\"/none\"] }\n", "queue", "/none")
 		r.refuse(t, adminOff+"[consul]\naddress = \"127.0.0.1:1\"\n[[service]]\nname = \"queue\"\nprotocol = \"tcp\"\nlisten = \"127.0.0.1:0\"\n",
 			"queue", "does not know its instances", "127.0.0.1:1")

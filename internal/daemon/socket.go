@@ -131,7 +131,7 @@ func (b *builder) sockets(st *state) error {
 	for _, k := range missing {
 		s, err := eventloop.Bind(k.address.Network, k.address.Addr)
 		if err != nil {
-			return k.failed(err)
+			return k.failed(b.explain(k, err))
 		}
 		k.port.bound = []*eventloop.Socket{s}
 	}
@@ -141,6 +141,23 @@ func (b *builder) sockets(st *state) error {
 // failed is an error that says which socket it was.
 func (k *socket) failed(err error) error {
 	return &ListenError{Service: k.services[0].config.Name, Index: k.index, Address: k.address, Err: err}
+}
+
+// errOurs goes with an address that is in use by this process itself.
+var errOurs = errors.New("what this sidecar listens on now is in the way; take that out in one reload and this in with the next, or restart")
+
+// explain says so where a socket that a reload is about to close keeps another from being opened, as
+// that of one address does for the same port of all.
+func (b *builder) explain(k *socket, err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) || k.address.Network != "tcp" {
+		return err
+	}
+	for _, o := range b.before.sockets {
+		if o.address.Network == "tcp" && o.address.AddrPort().Port() == k.address.AddrPort().Port() {
+			return fmt.Errorf("%w: %w (%s)", err, errOurs, o.address)
+		}
+	}
+	return err
 }
 
 // acceptNew begins to accept from all sockets that are bound, from each as soon as the instances of
@@ -312,6 +329,7 @@ type ListenError struct {
 func (e *ListenError) Error() string {
 	text := fmt.Sprintf("service %q: %v", e.Service, e.Err)
 	switch {
+	case errors.Is(e.Err, errOurs):
 	case errors.Is(e.Err, syscall.EADDRINUSE):
 		text += "; stop the process that holds it (ss -ltnp shows which), or change the service's listen"
 	case errors.Is(e.Err, syscall.EACCES):

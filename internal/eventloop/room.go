@@ -175,9 +175,7 @@ func exhausted(err error) bool {
 // spare has a pipe or a connection given up that nobody uses, and tells whether there was one. Where this loop
 // has none, the others are asked, too late for who has asked but not for the next.
 func (l *Loop) spare(idle time.Duration) bool {
-	if n := len(l.pipes); n > 0 {
-		l.pipes[n-1].close()
-		l.pipes = l.pipes[:n-1]
+	if l.sparePipe() {
 		return true
 	}
 	fn := l.group.opts.Spare
@@ -196,10 +194,22 @@ func (l *Loop) spare(idle time.Duration) bool {
 	*until = l.now + spareEvery
 	for _, o := range l.group.loops {
 		if o != l {
-			o.Post(func() { fn(o, idle) })
+			o.Post(func() {
+				o.sparePipe()
+				fn(o, idle)
+			})
 		}
 	}
 	return false
+}
+
+func (l *Loop) sparePipe() bool {
+	n := len(l.pipes)
+	if n > 0 {
+		l.pipes[n-1].close()
+		l.pipes = l.pipes[:n-1]
+	}
+	return n > 0
 }
 
 // refresh has the listeners that pause look again, because a descriptor has become free.

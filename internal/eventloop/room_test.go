@@ -225,7 +225,7 @@ func keepSome(x *scarcity) error {
 }
 
 func makeRoom(x *scarcity) error {
-	const unused = 15
+	const clients, unused = 15, 45 // some are given up before it is seen that nobody waits
 	for range unused {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -238,16 +238,16 @@ func makeRoom(x *scarcity) error {
 		return err
 	}
 	x.g.room.measure() // as a process does that starts
-	if err := x.connect(x.sockets[:unused]); err != nil {
+	if err := x.connect(x.sockets[:clients]); err != nil {
 		return err
 	}
-	for _, fd := range x.sockets[:unused] {
+	for _, fd := range x.sockets[:clients] {
 		if err := x.ask(fd); err != nil {
 			return err
 		}
 	}
 	// What is given up for one that is too many makes room for the next as well.
-	if n := x.spared.Load(); n < unused/2 {
+	if n := x.spared.Load(); n < clients/2 {
 		return fmt.Errorf("%d were given up", n)
 	}
 	return nil
