@@ -15,7 +15,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/sidecar
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sidecar
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sidecar
 
 .PHONY: deb
 deb: ## build the Debian package, into dist

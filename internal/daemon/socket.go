@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -153,8 +154,10 @@ func (b *builder) explain(k *socket, err error) error {
 		return err
 	}
 	for _, o := range b.before.sockets {
-		if o.address.Network == "tcp" && o.address.AddrPort().Port() == k.address.AddrPort().Port() {
-			return fmt.Errorf("%w: %w (%s)", err, errOurs, o.address)
+		for _, ln := range o.port.open() {
+			if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.Port == int(k.address.AddrPort().Port()) {
+				return fmt.Errorf("%w: %w (%s)", err, errOurs, tcp)
+			}
 		}
 	}
 	return err

@@ -31,16 +31,6 @@ func (st *state) service(name string) *service {
 	return nil
 }
 
-// port returns what listens at an address, or nil.
-func (st *state) port(a config.Address) *port {
-	for _, k := range st.sockets {
-		if k.address == a && !k.anonymous() {
-			return k.port
-		}
-	}
-	return nil
-}
-
 // announcement returns the announcement of c's ID, or nil.
 func (st *state) announcement(c *config.Register) *announced {
 	for _, a := range st.announced {

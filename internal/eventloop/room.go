@@ -61,7 +61,8 @@ func (r *room) enter(l *Loop) entry {
 		return entryFree
 	}
 	sockets := l.group.sockets()
-	if sockets < narrow/4*3 {
+	// Each loop may have accepted a batch before the first of it connects to an endpoint.
+	if burst := int64(2 * pair * acceptBatch * len(l.group.loops)); sockets < min(narrow/4*3, narrow-burst) {
 		r.narrow.CompareAndSwap(narrow, 0)
 		return entryFree
 	}
