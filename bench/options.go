@@ -25,11 +25,12 @@ const (
 
 	measureTLS        = "tls"        // HTTP over TLS, small answers and large bodies
 	measureHandshakes = "handshakes" // of TLS
+	measureObserved   = "observed"   // HTTP with access log, metrics and traces
 )
 
 var allMeasures = []string{
 	measureHTTP, measureHTTPLoops, measureLarge, measureTCP, measureBulk, measureIdle,
-	measureH2, measureGRPC, measureTLS, measureHandshakes,
+	measureH2, measureGRPC, measureTLS, measureHandshakes, measureObserved,
 }
 
 // The proxies that can be asked for.

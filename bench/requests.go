@@ -50,6 +50,9 @@ func (b *bench) table(name string) error {
 		return b.secured()
 	case measureHandshakes:
 		return b.handshakes()
+	case measureObserved:
+		pinned.http = true
+		return b.observed(pinned)
 	}
 	return fmt.Errorf("no such measurement")
 }

@@ -77,7 +77,7 @@ func find(all []*result, label string, conns int) *result {
 // references returns the proxies among the results that the others are compared with.
 func references(all []*result) []string {
 	var found []string
-	for _, label := range []string{nameHAProxy, nameTunedHAProxy, nameNginx, nameBaseline} {
+	for _, label := range []string{nameHAProxy, nameTunedHAProxy, nameNginx, nameBaseline, nameDefaults} {
 		for _, r := range all {
 			if r.label == label {
 				found = append(found, label)

@@ -10,6 +10,11 @@ import (
 // sidecarLauncher returns the way to start one sidecar binary. All that is on by default stays
 // on: metrics, breaker, P2C, retries, deadlines.
 func sidecarLauncher(binary string) func(*bench, setting) (*running, error) {
+	return sidecarWith(binary, "", 0)
+}
+
+// sidecarWith is the same with more in the configuration, and whose metrics are scraped; 0: they are not.
+func sidecarWith(binary, more string, scraped time.Duration) func(*bench, setting) (*running, error) {
 	return func(b *bench, s setting) (*running, error) {
 		addr, err := freeAddr()
 		if err != nil {
@@ -19,7 +24,7 @@ func sidecarLauncher(binary string) func(*bench, setting) (*running, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, path, err := b.writeConfig("sidecar", "config.toml", sidecarConfig(addr, admin, s))
+		_, path, err := b.writeConfig("sidecar", "config.toml", sidecarConfig(addr, admin, s)+more)
 		if err != nil {
 			return nil, err
 		}
@@ -30,6 +35,9 @@ func sidecarLauncher(binary string) func(*bench, setting) (*running, error) {
 		r := &running{addr: addr, proc: p, pids: []int{p.pid()}}
 		if err := b.until(p, func() error { return isReady(admin) }); err != nil {
 			return nil, err
+		}
+		if scraped > 0 {
+			go scrape(b.ctx, admin, scraped)
 		}
 		return r, dialable(addr)
 	}

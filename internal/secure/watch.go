@@ -152,7 +152,8 @@ func (w *watch) look() (states []fileState, young bool) {
 		var s fileState
 		if unix.Stat(path, &st) == nil {
 			s = fileState{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}
-			young = young || time.Since(time.Unix(st.Ctim.Unix())) < settled
+			age := time.Since(time.Unix(st.Ctim.Unix()))
+			young = young || age > -settled && age < settled // a clock that was set back says nothing for hours
 		}
 		states = append(states, s)
 	}
