@@ -204,9 +204,13 @@ func (c *Client) connect(o Options) (*api.Config, error) {
 	}
 	// The turns bound queries. Without this, net/http keeps what it dialled for a query that
 	// found another connection idle meanwhile; and over TLS it dials for each query until the
-	// first connection is there. It bounds connections, not what HTTP/2 carries over each.
+	// first connection is there: a few until it is known whether one carries them all. It bounds
+	// connections, not what HTTP/2 carries over each.
 	most := cmp.Or(o.Connections, DefaultConnections)
 	transport.MaxConnsPerHost = most + spareConnections
+	if secure {
+		transport.MaxConnsPerHost = min(most, firstConnections) + spareConnections
+	}
 	c.connections.current.Store(transport)
 	through := http.RoundTripper(&c.connections)
 	if secure {
@@ -215,6 +219,7 @@ func (c *Client) connect(o Options) (*api.Config, error) {
 				c.turns.bound(0)
 			} else {
 				c.turns.bound(most) // a proxy in front of the agent, as a rule
+				c.connections.widen(most + spareConnections)
 			}
 		}}
 	}

@@ -128,6 +128,19 @@ func (c *connections) renew() {
 	old.CloseIdleConnections()
 }
 
+// widen has further queries open up to n connections. Queries that run go on with theirs.
+func (c *connections) widen(n int) {
+	old := c.current.Load()
+	if old.MaxConnsPerHost >= n {
+		return
+	}
+	wider := old.Clone()
+	wider.MaxConnsPerHost = n
+	if c.current.CompareAndSwap(old, wider) {
+		old.CloseIdleConnections()
+	}
+}
+
 func (c *connections) close() { c.current.Load().CloseIdleConnections() }
 
 // newTransport returns a transport over connections that dial opens.

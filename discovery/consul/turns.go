@@ -15,6 +15,8 @@ const (
 	DefaultConnections = 100
 	// spareConnections are for what is no query: the patrol's questions and Call.
 	spareConnections = 8
+	// firstConnections are as many as are opened by TLS before it is known whether HTTP/2 is spoken.
+	firstConnections = 16
 	// round is in what time all watches have had their turn when there are more of them than
 	// connections: changes arrive so much later at the most.
 	round = 5 * time.Second
