@@ -85,7 +85,8 @@ type Daemon struct {
 	tracers   tracers
 
 	state     atomic.Pointer[state]
-	reloading sync.Mutex // held by a reload, and by what begins and ends Run
+	reloading sync.Mutex   // held by a reload, and by what begins and ends Run
+	departing []*announced // removed by reloads, perhaps not taken back yet; guarded by reloading
 	failed    atomic.Pointer[failure]
 	retiring  sync.WaitGroup  // what the states before still have
 	serving   context.Context // ends when a stop begins
@@ -326,6 +327,9 @@ func (d *Daemon) AwaitReady(ctx context.Context) error {
 // announceReady says once that every service's instances are known.
 func (d *Daemon) announceReady(ctx context.Context) {
 	if d.AwaitReady(ctx) != nil {
+		return
+	}
+	if d.serving.Err() != nil {
 		return
 	}
 	d.log.Info("ready: the instances of every service are known")

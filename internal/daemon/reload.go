@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -179,11 +180,17 @@ func (st *state) keeps(p *port) bool {
 // succeed changes over from one announcement to the next. One that goes on in another form is not
 // taken back: others would see the instance go and come.
 func (d *Daemon) succeed(before, next *state) {
+	for _, a := range before.announced {
+		if next.announcement(a.config) == nil {
+			d.departing = append(d.departing, a)
+		}
+	}
 	for _, a := range next.announced {
 		was := before.announcement(a.config)
 		if was == a {
 			continue
 		}
+		d.awaitDeparture(a.config)
 		if was != nil {
 			if reflect.DeepEqual(registryPart(before.config, a.config.Registry), registryPart(next.config, a.config.Registry)) {
 				was.registrar.Keep()
@@ -192,6 +199,23 @@ func (d *Daemon) succeed(before, next *state) {
 		}
 		a.unit.startOnce()
 	}
+}
+
+// awaitDeparture waits until an announcement of c's ID has been taken back that an earlier reload has
+// removed: the registry would hear of it behind the new one.
+func (d *Daemon) awaitDeparture(c *config.Register) {
+	d.departing = slices.DeleteFunc(d.departing, func(a *announced) bool {
+		if a.config.ID == c.ID && a.config.Registry == c.Registry {
+			a.unit.stop()
+			return true
+		}
+		select {
+		case <-a.unit.ended:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // retire ends what the next state does not need any more.

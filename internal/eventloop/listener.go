@@ -166,8 +166,8 @@ func (ln *Listener) Errors() uint64 { return ln.errors.Load() }
 // Paused is how many loops leave the queue alone just now, because accept has failed.
 func (ln *Listener) Paused() int { return int(ln.paused.Load()) }
 
-// Close stops accepting and closes the socket; when it returns, no loop accepts from it
-// and the Acceptor is not called any more. The accepted connections live on. Closing twice
+// Close stops accepting and closes the socket. Who waits in its queue is given to the Acceptor
+// first; when it returns, no loop accepts from it and the Acceptor is not called any more. The accepted connections live on. Closing twice
 // does nothing.
 func (ln *Listener) Close() {
 	ln.once.Do(func() {

@@ -265,3 +265,82 @@ func TestTheGroupMayCloseBeforeItsListener(t *testing.T) {
 	tt.g.Close()
 	ln.Close()
 }
+
+// Who waits in the queue of a socket that is closed has been accepted, as far as the client knows, and is
+// served: the kernel would reset it.
+func TestWhoWaitsInTheQueueOfAClosedSocketIsServed(t *testing.T) {
+	const conns = 300 // more than a few turns take
+	path := filepath.Join(t.TempDir(), "socket")
+	for _, at := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"unix", path}} {
+		tt := newTester(t, 2)
+		var open atomic.Int64
+		ln, err := tt.g.Listen(at.network, at.address, acceptFunc(func(c *Conn) {
+			open.Add(1)
+			c.Loop().Go(RunFunc(func(task *Task) { defer c.Close(); echo(task, c) }))
+		}), ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As when the loops are busy, or pause: nobody takes from the queue.
+		for i, l := range tt.g.Loops() {
+			tt.on(l, ln.gates[i].shut)
+		}
+		var clients []net.Conn
+		for range conns {
+			c, err := net.Dial(ln.Addr().Network(), ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			clients = append(clients, c)
+		}
+		ln.Close()
+		if n := open.Load(); n != conns {
+			t.Errorf("%s: the Acceptor was given %d connections by the end of Close, want %d", at.network, n, conns)
+		}
+		for i, c := range clients {
+			_, err := c.Write([]byte("x"))
+			if err == nil {
+				_, err = io.ReadFull(c, make([]byte, 1))
+			}
+			if err != nil {
+				t.Fatalf("%s: client %d is not served: %v", at.network, i, err)
+			}
+			c.Close()
+		}
+		if c, err := net.Dial(ln.Addr().Network(), ln.Addr().String()); err == nil {
+			c.Close()
+			t.Errorf("%s: still listening", at.network)
+		}
+		tt.quiet()
+	}
+}
+
+// A pause of a loop does not keep Close from serving who waits.
+func TestWhoWaitsDuringAPauseIsServedWhenTheSocketCloses(t *testing.T) {
+	tt := newTester(t, 1)
+	ln := tt.serve(echo)
+	gate := ln.gates[0]
+	tt.on(tt.loop(), func() {
+		gate.pause = maxPause // twice that is as long as a pause gets
+		gate.backOff(syscall.EMFILE)
+	})
+	clients := make([]net.Conn, 40)
+	for i := range clients {
+		clients[i] = tt.dial(ln)
+	}
+	ln.Close()
+	if n := ln.Paused(); n != 0 {
+		t.Errorf("%d loops pause at a closed socket", n)
+	}
+	for _, c := range clients {
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	tt.quiet()
+}
