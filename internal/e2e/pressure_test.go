@@ -15,7 +15,11 @@ import (
 // line that is returned.
 func memoryGroup(t *testing.T, limit int) (enter string) {
 	t.Helper()
-	for folder, file := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
+	for _, path := range []string{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max"} {
+		folder, file := filepath.Split(path)
+		if _, err := os.Stat(filepath.Join(folder, "cgroup.procs")); err != nil {
+			continue // no hierarchy: with version 1 it is a folder of folders, in which files can be made as well
+		}
 		dir := filepath.Join(folder, "e2e-"+strconv.Itoa(os.Getpid()))
 		if os.Mkdir(dir, 0o755) != nil {
 			continue
