@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+
+	"sidecar/upstream"
 )
 
 const (
@@ -86,8 +89,21 @@ func (c *Client) Drain(ctx context.Context) error {
 // Endpoint has an endpoint of a service drained or put back, or its ejection ended: action is drain,
 // undrain or uneject.
 func (c *Client) Endpoint(ctx context.Context, service, id, action string) error {
-	_, err := c.post(ctx, "/services/"+url.PathEscape(service)+"/endpoints/"+url.PathEscape(id)+"/"+url.PathEscape(action), nil, answerTimeout, http.StatusNoContent)
+	_, err := c.post(ctx, "/services/"+url.PathEscape(service)+"/endpoints/"+segment(id)+"/"+url.PathEscape(action), nil, answerTimeout, http.StatusNoContent)
 	return err
+}
+
+// IsNoEndpoint tells whether an error of Client.Endpoint says that the service has no such endpoint.
+func IsNoEndpoint(err error) bool {
+	return err != nil && strings.Contains(err.Error(), upstream.ErrNoEndpoint.Error())
+}
+
+// segment is a part of a path. One of dots alone would be taken for a way up.
+func segment(id string) string {
+	if id == "." || id == ".." {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	return url.PathEscape(id)
 }
 
 // Healthy asks whether the process works; the error says why it does not.

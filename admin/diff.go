@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // maxConfig is how long a configuration may be that is compared.
@@ -25,7 +27,7 @@ type ConfigValue struct {
 // offerQuestions adds the pages that the command line asks for.
 func (s *Server) offerQuestions(mux *http.ServeMux, page func(path, about string)) {
 	if s.options.Diff != nil {
-		mux.HandleFunc("POST /diff", deliberate(s.diff))
+		mux.HandleFunc("POST /diff", deliberate(s.inTurn(s.diff)))
 		page("/diff", "POST: a configuration as TOML; says what a reload to it would change")
 	}
 	if s.options.Tap != nil {
@@ -51,7 +53,16 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	report.Changed = append([]string{}, report.Changed...) // none is [], not null
+	if !s.options.Actions && !peerOf(r, s.options.Listen).unix {
+		report.Changed = withoutSecrets(report.Changed)
+	}
 	s.writeJSON(w, http.StatusOK, report)
+}
+
+// withoutSecrets leaves away whether secrets differ: else whoever reaches the port could try what they are.
+func withoutSecrets(changed []string) []string {
+	rest := slices.DeleteFunc(changed, func(line string) bool { return strings.HasSuffix(line, ": changed (hidden)") })
+	return append(rest, "secrets are not compared on this address: see admin.actions")
 }
 
 // origins tells each value of the configuration and where it comes from.

@@ -12,7 +12,7 @@ import (
 
 func TestDiffSaysWhatAReloadWouldChange(t *testing.T) {
 	var asked string
-	s := start(t, Options{Diff: func(toml []byte) (Report, error) {
+	s := start(t, Options{Actions: true, Diff: func(toml []byte) (Report, error) {
 		asked = string(toml)
 		switch asked {
 		case "bad":

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -132,7 +134,7 @@ func (b *broadcast) tell(done chan struct{}) {
 			return
 		}
 		began := time.Now()
-		event, err := b.event()
+		event, err := b.make()
 		if err != nil {
 			b.log.Error("admin: the status has no JSON form", zap.Error(err))
 		} else {
@@ -140,6 +142,16 @@ func (b *broadcast) tell(done chan struct{}) {
 		}
 		timer.Reset(max(eventEvery, eventCost*time.Since(began)))
 	}
+}
+
+// make is event, whose panic ends nothing else: net/http is not around it.
+func (b *broadcast) make() (event []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			event, err = nil, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return b.event()
 }
 
 // deserted tells whether nobody listens; then tell ends, and the next to join begins anew.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -65,16 +64,16 @@ func (s *Server) handler() http.Handler {
 	page("/healthz", "200 while the process works", s.healthz)
 	page("/readyz", "200 once every service can be served, else what is missing", s.readyz)
 	if s.options.Metrics != nil {
-		page("/metrics", "Prometheus", s.options.Metrics.ServeHTTP)
+		page("/metrics", "Prometheus", s.options.Metrics.ServeHTTP) // which has a bound of its own
 	}
 	if s.options.Status != nil {
-		page("/status", "everything at a glance; ?format=text for a table", s.status)
+		page("/status", "everything at a glance; ?format=text for a table", s.inTurn(s.status))
 		page("/events", "the status once a second, as server-sent events", s.events)
-		page("/explain", "how each service stands", s.verdicts)
-		page("/explain/{service}", "one service and its endpoints: what, why and until when; ?format=text for a table", s.explain)
+		page("/explain", "how each service stands", s.inTurn(s.verdicts))
+		page("/explain/{service}", "one service and its endpoints: what, why and until when; ?format=text for a table", s.inTurn(s.explain))
 	}
 	if s.options.Config != nil {
-		page("/config", "the effective configuration, with secrets hidden", s.config)
+		page("/config", "the effective configuration, with secrets hidden", s.inTurn(s.config))
 	}
 	page("/version", "which build this is", s.version)
 	if s.options.Profiling {
@@ -89,7 +88,7 @@ func (s *Server) handler() http.Handler {
 	text := []byte("sidecar " + s.options.Version + "\n\n" + strings.Join(index, ""))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if s.page != nil && preferred(r.Header.Values("Accept"), []string{typeText, typeHTML}) == typeHTML {
-			s.show(w, r)
+			s.inTurn(s.show)(w, r)
 			return
 		}
 		s.write(w, http.StatusOK, typeText, text)
@@ -225,5 +224,5 @@ func (s *Server) writeJSON(w http.ResponseWriter, code int, v any) {
 		http.Error(w, "this has no JSON form: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
-	s.write(w, code, typeJSON, slices.Concat(body, []byte("\n")))
+	s.write(w, code, typeJSON, append(body, '\n'))
 }

@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -54,6 +55,14 @@ const (
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 60 * time.Second
 	maxHeader     = 16 << 10
+
+	// maxConnections is how many there may be at once: more are closed, since they would take descriptors
+	// and memory from the traffic.
+	maxConnections = 256
+	// maxLarge is how many answers of any size may be made and read at once: with thousands of endpoints
+	// each has tens of megabytes. largePatience is how long a request waits for its turn.
+	maxLarge      = 4
+	largePatience = 3 * time.Second
 
 	// healthTimeout is how long Options.Healthy may take. Probes commonly wait a second or
 	// more; the answer "no" is worth more than none.
@@ -121,6 +130,9 @@ type Server struct {
 	page      *page // nil without Status
 	broadcast *broadcast
 
+	connections atomic.Int64
+	large       chan struct{} // has an element for each large answer that is under way
+
 	socket *socket       // set by Start
 	done   chan struct{} // closed when serve has ended
 }
@@ -130,7 +142,7 @@ func New(o Options) *Server {
 	if o.Listen == "" {
 		o.Listen = DefaultAddress
 	}
-	s := &Server{options: o, log: o.Log, done: make(chan struct{})}
+	s := &Server{options: o, log: o.Log, done: make(chan struct{}), large: make(chan struct{}, maxLarge)}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -151,10 +163,43 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          complaints,
 		ConnContext:       withPeer,
+		ConnState:         s.counted,
 		// No WriteTimeout: a profile takes as long as it was asked to. bounded sets a
 		// deadline for all other answers.
 	}
 	return s
+}
+
+// counted closes connections that are too many.
+func (s *Server) counted(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if s.connections.Add(1) > maxConnections {
+			_ = c.Close() // its own goroutine notices
+		}
+	case http.StateClosed, http.StateHijacked:
+		s.connections.Add(-1)
+	}
+}
+
+// inTurn has few answers made and read at once.
+func (s *Server) inTurn(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		timer := time.NewTimer(largePatience)
+		defer timer.Stop()
+		select {
+		case s.large <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		case <-timer.C:
+			w.Header().Set("Retry-After", "10")
+			s.write(w, http.StatusServiceUnavailable, typeText, []byte("as many answers are being read already as may; ask again\n"))
+			return
+		}
+		defer func() { <-s.large }()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not of the time that it has waited
+		next(w, r)
+	}
 }
 
 // Start opens the address and begins to answer, on a goroutine that Shutdown ends. The error

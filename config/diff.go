@@ -92,8 +92,8 @@ func (d *differ) values(table *field, a, b reflect.Value) {
 			d.values(f, x, y)
 			continue
 		}
-		from, to := literal(x), literal(y)
-		if from == to && (f.kind != kindSecret || x.String() == y.String()) {
+		from, to := literal(f.shown(x)), literal(f.shown(y))
+		if from == to && reflect.DeepEqual(x.Interface(), y.Interface()) {
 			continue
 		}
 		c := d.table

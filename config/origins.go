@@ -41,7 +41,7 @@ func (l *loader) values(cfg *Config) []Value {
 		v := reflect.ValueOf(into).Elem()
 		for _, f := range s.fields.settable() {
 			at := leaf(s.fields, f.path, v)
-			list = append(list, Value{owner + f.path, literal(at), l.originOf(f, at, from, shared)})
+			list = append(list, Value{owner + f.path, literal(f.shown(at)), l.originOf(f, at, from, shared)})
 		}
 	}
 	add(&l.root, layers{l.outside, l.root.file, l.root.env}, 0, "", cfg)

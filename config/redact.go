@@ -36,7 +36,7 @@ func (c *Config) redacted(s *schema) string {
 func writeTable(b *strings.Builder, f *field, v reflect.Value, prefix string) {
 	for _, c := range f.fields {
 		if c.kind != kindTable && !c.awaited {
-			fmt.Fprintf(b, "%s = %s\n", c.key, literal(v.FieldByIndex(c.index)))
+			fmt.Fprintf(b, "%s = %s\n", c.key, literal(c.shown(v.FieldByIndex(c.index))))
 		}
 	}
 	b.WriteByte('\n')

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -58,9 +61,31 @@ func asking(limit time.Duration) (context.Context, func()) {
 }
 
 func printJSON(w io.Writer, document any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(escaper{w})
 	e.SetIndent("", "  ")
 	return e.Encode(document)
+}
+
+// An escaper writes JSON of which no terminal takes anything for a command: package json leaves DEL, the
+// controls above it (ECMA-48 C1) and what turns the direction of text as they are. They are in strings
+// only. A Write is a whole document.
+type escaper struct{ to io.Writer }
+
+func (e escaper) Write(text []byte) (int, error) {
+	var b strings.Builder
+	for _, r := range string(text) {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	if _, err := io.WriteString(e.to, b.String()); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // completeService completes the name of a service of the running sidecar. A sidecar that does not
@@ -96,7 +121,7 @@ func serviceNames(client *admin.Client, begun string) (names []cobra.Completion)
 	}
 	for _, s := range v.Services {
 		if strings.HasPrefix(s.Service, begun) {
-			names = append(names, cobra.CompletionWithDesc(s.Service, s.Verdict))
+			names = append(names, cobra.CompletionWithDesc(s.Service, visible(s.Verdict)))
 		}
 	}
 	return names
@@ -113,10 +138,10 @@ func endpointNames(client *admin.Client, service, begun string) (names []cobra.C
 	for i := range e.Endpoints {
 		s := &e.Endpoints[i]
 		switch {
-		case strings.HasPrefix(s.ID, begun):
-			names = append(names, cobra.CompletionWithDesc(s.ID, s.Verdict))
-		case strings.HasPrefix(s.Address, begun):
-			names = append(names, cobra.CompletionWithDesc(s.Address, s.Verdict))
+		case visible(s.ID) == s.ID && strings.HasPrefix(s.ID, begun):
+			names = append(names, cobra.CompletionWithDesc(s.ID, visible(s.Verdict)))
+		case visible(s.Address) == s.Address && strings.HasPrefix(s.Address, begun):
+			names = append(names, cobra.CompletionWithDesc(s.Address, visible(s.Verdict)))
 		}
 	}
 	return names

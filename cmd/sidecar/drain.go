@@ -109,7 +109,10 @@ func act(cmd *cobra.Command, client *admin.Client, a endpointAction, args []stri
 	if unknown := new(unknownEndpointError); errors.As(err, &unknown) && a == actUndrain {
 		id, err = args[1], nil // what has left the service may be drained still
 		if e := client.Endpoint(ctx, args[0], id, a.word); e != nil {
-			return unknown
+			if admin.IsNoEndpoint(e) {
+				return unknown
+			}
+			return e // it was not even looked for
 		}
 	} else if err == nil {
 		err = client.Endpoint(ctx, args[0], id, a.word)
@@ -117,7 +120,7 @@ func act(cmd *cobra.Command, client *admin.Client, a endpointAction, args []stri
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s of service %s %s\n", id, args[0], a.done)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "endpoint %s of service %s %s\n", visible(id), args[0], a.done)
 	return err
 }
 
@@ -144,7 +147,7 @@ func endpointID(ctx context.Context, client *admin.Client, service, name string)
 	case 1:
 		return at[0], nil
 	}
-	return "", fmt.Errorf("service %s has %d endpoints at %s: name one of them by its ID: %s", service, len(at), name, strings.Join(at, ", "))
+	return "", fmt.Errorf("service %s has %d endpoints at %s: name one of them by its ID: %s", service, len(at), name, visible(strings.Join(at, ", ")))
 }
 
 // endpointName is both names of an endpoint, or the one that it has.

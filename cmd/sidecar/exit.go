@@ -87,7 +87,12 @@ func exitStatus(err error, stderr io.Writer) int {
 		return exitFailed
 	}
 	// Which package has said it is for the log; here it is always the one that asks.
-	fmt.Fprintf(stderr, "sidecar: %s\n", strings.TrimPrefix(err.Error(), "admin: "))
+	// Some of it may be from a registry.
+	lines := strings.Split(strings.TrimPrefix(err.Error(), "admin: "), "\n")
+	for i := range lines {
+		lines[i] = visible(lines[i])
+	}
+	fmt.Fprintf(stderr, "sidecar: %s\n", strings.Join(lines, "\n"))
 	var misread usageError
 	var unsound unsoundError
 	var unreachable *admin.Unreachable

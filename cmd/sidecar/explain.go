@@ -53,7 +53,7 @@ usable, or those that are used ought not to be, or it is on its fallback.`,
 			err = paint.table(cmd.OutOrStdout(), func(w io.Writer) error { return admin.WriteExplanation(w, e) })
 		}
 		if err == nil && *check && (e.Unavailable != "" || e.FailOpen != "" || e.Fallback) {
-			err = unsoundError{fmt.Errorf("service %s: %s", e.Service.Service, e.Verdict)}
+			err = unsoundError{fmt.Errorf("service %s: %s", e.Service.Service, visible(e.Verdict))}
 		}
 		return err
 	}

@@ -59,16 +59,16 @@ func soundness(doc *admin.Document) error {
 	case !doc.Readiness.Ready:
 		text := "the sidecar is not ready"
 		for _, m := range doc.Readiness.Missing {
-			text += "\n  missing: " + m
+			text += "\n  missing: " + visible(m)
 		}
 		return unsoundError{errors.New(text)}
 	}
 	for _, p := range doc.Problems {
 		if p.Severity == admin.Outage {
 			if p.Service == "" {
-				return unsoundError{errors.New(p.What)}
+				return unsoundError{errors.New(visible(p.What))}
 			}
-			return unsoundError{fmt.Errorf(`service %s: %s; see "sidecar explain %[1]s"`, p.Service, p.What)}
+			return unsoundError{fmt.Errorf(`service %s: %s; see "sidecar explain %[1]s"`, p.Service, visible(p.What))}
 		}
 	}
 	return nil

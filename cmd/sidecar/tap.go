@@ -113,7 +113,7 @@ func runTap(ctx context.Context, cmd *cobra.Command, client *admin.Client, args 
 			return err
 		}
 	}
-	out, encoder := cmd.OutOrStdout(), json.NewEncoder(cmd.OutOrStdout())
+	out, encoder := cmd.OutOrStdout(), json.NewEncoder(escaper{cmd.OutOrStdout()})
 	encoder.SetEscapeHTML(false)
 	var shown, skipped uint64
 	err = client.Tap(ctx, service, wish, func(r *tap.Record) error {

@@ -91,9 +91,11 @@ func mountOf(mounts, kind, group string) (top, dir string) {
 		if rest, err := filepath.Rel(left[3], group); err == nil && rest != ".." && !strings.HasPrefix(rest, "../") {
 			return left[4], filepath.Join("/", rest)
 		}
-		return left[4], "/"
+		if top == "" { // another mount may have it
+			top, dir = left[4], "/"
+		}
 	}
-	return "", ""
+	return top, dir
 }
 
 // readLimit reads a limit in bytes; that there is none is "max", or more than any host has.

@@ -192,8 +192,7 @@ func (d *Daemon) acceptNew(ctx context.Context, st *state) error {
 // find looks for a socket among those that were handed to the process. There may be none.
 func (b *builder) find(a config.Address) (bound []*eventloop.Socket, err error) {
 	var files []*os.File
-	own := a.Network != "systemd"
-	if own {
+	if a.Network != "systemd" {
 		if f := b.inherited.At(a.Network, a.Addr); f != nil {
 			files = append(files, f)
 		}
@@ -207,9 +206,8 @@ func (b *builder) find(a config.Address) (bound []*eventloop.Socket, err error) 
 			err = e
 			continue
 		}
-		if own && b.options.Handover == nil { // before that is done the file is the other process's
-			s.Own()
-		}
+		// The file of a unix socket stays: it is a unit's, or systemd's store has the socket as well, or the
+		// other process goes on until the handover is done.
 		bound = append(bound, s)
 	}
 	return bound, err

@@ -61,8 +61,10 @@ func (r *room) enter(l *Loop) entry {
 		return entryFree
 	}
 	sockets := l.group.sockets()
-	// Each loop may have accepted a batch before the first of it connects to an endpoint.
-	if burst := int64(2 * pair * acceptBatch * len(l.group.loops)); sockets < min(narrow/4*3, narrow-burst) {
+	// Each loop may have accepted a batch before the first of it connects to an endpoint. Where there were
+	// not so many, because the limit is low or something else has them, a quarter has to do.
+	burst := int64(2 * pair * acceptBatch * len(l.group.loops))
+	if sockets <= max(min(narrow/4*3, narrow-burst), narrow/4) {
 		r.narrow.CompareAndSwap(narrow, 0)
 		return entryFree
 	}

@@ -65,6 +65,7 @@ func receive(first, self int, pid, count, names string) (*Sockets, error) {
 	}
 	s := &Sockets{stored: true}
 	var wrong []error
+	var twice []int
 	for i, label := range labels {
 		k, err := newSocket(first+i, label)
 		if err != nil {
@@ -74,7 +75,7 @@ func receive(first, self int, pid, count, names string) (*Sockets, error) {
 		// A socket of a unit may be in the store as well. The unit's come first, with the names that the
 		// operator has chosen.
 		if slices.ContainsFunc(s.waiting, k.same) {
-			_ = unix.Close(k.fd) // a duplicate
+			twice = append(twice, k.fd)
 			continue
 		}
 		s.waiting = append(s.waiting, k)
@@ -83,6 +84,7 @@ func receive(first, self int, pid, count, names string) (*Sockets, error) {
 		closeAll(first, int(n))
 		return nil, errors.Join(wrong...)
 	}
+	closeEach(twice) // not before: a number that is free may be somebody else's by the time all are closed
 	return s, nil
 }
 

@@ -165,6 +165,9 @@ func (w *Writer) flush(batch []byte) []byte {
 	}
 	if len(batch) > 0 && !w.put(batch) {
 		w.lost.Add(calls)
+		w.mu.Lock()
+		w.missing += missing // of which nobody has been told
+		w.mu.Unlock()
 	}
 	for _, done := range syncs {
 		close(done)
