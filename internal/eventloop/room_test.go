@@ -364,3 +364,17 @@ func TestAListenerMayCloseWhileItPauses(t *testing.T) {
 	}
 	tt.quiet()
 }
+
+// However few sockets there were when there was no room, accepting is as before when they are gone.
+func TestAShortageEndsWithItsSockets(t *testing.T) {
+	for _, loops := range []int{1, 2, 8} {
+		for _, narrow := range []int64{1, 60, 500, 1000} {
+			tt := newTester(t, loops)
+			tt.g.room.narrow.Store(narrow)
+			tt.on(tt.loop(), func() { tt.g.room.leave(tt.g.room.enter(tt.loop())) })
+			if n := tt.g.room.narrow.Load(); n != 0 {
+				t.Errorf("%d loops, no room at %d sockets: it stays so with none", loops, narrow)
+			}
+		}
+	}
+}
