@@ -65,11 +65,8 @@ func outcome(err error) string {
 type failure struct{ err error }
 
 func (d *Daemon) reload(ctx context.Context) (admin.Report, error) {
-	switch {
-	case d.options.Load == nil:
+	if d.options.Load == nil {
 		return admin.Report{}, errNoLoader
-	case d.serving.Err() != nil:
-		return admin.Report{}, errStopping
 	}
 	cfg, values, err := d.options.Load()
 	if err != nil {

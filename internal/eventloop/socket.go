@@ -43,13 +43,6 @@ func Adopt(f *os.File) (*Socket, error) {
 	return &Socket{fd: fd, addr: localAddr(fd)}, nil
 }
 
-// Own has the file of a unix socket that was adopted removed at the end, as if it had been made here.
-func (s *Socket) Own() {
-	if s.addr.Network() == "unix" && !strings.HasPrefix(s.addr.String(), "@") {
-		s.unlink = s.addr.String()
-	}
-}
-
 // Addr is where it listens.
 func (s *Socket) Addr() net.Addr { return s.addr }
 

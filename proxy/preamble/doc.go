@@ -1,6 +1,6 @@
 // Package preamble reads and writes what comes before the first byte of a protocol: the header
-// of the PROXY protocol, the ClientHello of TLS, and the preface of HTTP/2. It knows nothing of
-// sockets; it works on byte slices only.
+// of the PROXY protocol, and the ClientHello of TLS. It works on byte slices; Receive reads a header
+// from a connection of an event loop.
 //
 // # Flow
 //
@@ -14,8 +14,8 @@
 //	}
 //	rest := buf[n:have]
 //
-// What follows it may be told by its first bytes (LooksLikeHTTP2, LooksLikeTLS), and whom a TLS
-// client wants to reach is in its ClientHello, which is only looked at and passes on as it is:
+// Whom a TLS client wants to reach is in its ClientHello, which is only looked at and passes on as
+// it is:
 //
 //	var hello preamble.Hello
 //	done, err := hello.Parse(rest)
@@ -30,5 +30,5 @@
 // is repaired: what does not follow the grammar to the letter is an error. Lengths are bounded:
 // MaxV1 and MaxV2 for headers, MaxHello for a ClientHello.
 //
-// Nothing is allocated.
+// Nothing is allocated, but the buffer of Receive.
 package preamble

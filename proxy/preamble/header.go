@@ -43,12 +43,18 @@ const (
 // 1 and 2, sections 2.1 and 2.2.
 func Parse(b []byte) (h Header, n int, err error) {
 	switch {
-	case begins(b, startV2) != No:
+	case agrees(b, startV2):
 		return parseV2(b)
-	case begins(b, startV1) != No:
+	case agrees(b, startV1):
 		return parseV1(b)
 	}
 	return Header{}, 0, ErrNoHeader
+}
+
+// agrees tells whether b begins with start, as far as either goes.
+func agrees(b []byte, start string) bool {
+	n := min(len(b), len(start))
+	return string(b[:n]) == start[:n]
 }
 
 // AppendV1 appends a header of version 1 to dst. Where one of the addresses is not valid, which is

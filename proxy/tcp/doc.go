@@ -7,6 +7,9 @@
 //
 //	accept → Acquire a lease → dial → move bytes both ways → end
 //
+// Where services share a socket, a Router is its Acceptor: it looks at the name in the ClientHello
+// and begins the session of the Proxy that the name leads to.
+//
 // Dialling may be repeated: as long as no endpoint has accepted, nothing of the client's has
 // been read, so the next endpoint can be tried at once and nothing is lost. Endpoints that
 // failed are avoided. When none is left, or none was usable to begin with, the client gets a

@@ -60,9 +60,6 @@ func (e *encoder) begin(p *packer, kind listKind, method h1.Method) {
 // method returns the method of the request, once its head has been written.
 func (e *encoder) method() h1.Method { return e.asked }
 
-// done reports whether END_STREAM has been handed to the sink.
-func (e *encoder) done() bool { return e.stage == atEnd }
-
 // write takes text that comes next, and returns how much of it is done with: that must not come
 // again. If that is not all, and there is no error, the sink is full. An error says that the
 // message cannot be completed.

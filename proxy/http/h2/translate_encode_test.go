@@ -221,3 +221,6 @@ func TestTextsThatCannotPass(t *testing.T) {
 }
 
 var errAny = errors.New("any error")
+
+// done reports whether END_STREAM has been handed to the sink.
+func (e *encoder) done() bool { return e.stage == atEnd }
