@@ -3,13 +3,16 @@
 //
 // Life of the process:
 //
-//	config ──New──> loops, metrics, clients of registries, folder of last good sets
-//	                per service: sources -> upstream.Service -> proxy -> listeners
+//	New    ──────>  loops, metrics, folder of last good sets, and the first state, which a builder makes of the
+//	                config: clients of registries
+//	                per service: sources -> upstream.Service -> proxy -> sockets, bound
 //	                per local service: health check -> registration.Registrar
 //	                admin server
-//	Run    ──────>  one goroutine per service (Service.Run) and Registrar, until ctx ends
+//	Run    ──────>  units start (Service.Run, Registrar, certificates), sockets accept when instances are known
+//	Reload ──────>  another state, sharing what stays the same: plan, open, swap, retire (reload.go)
 //	drain  ──────>  not ready -> registries told -> listeners closed -> running requests and sessions end, up to
-//	                runtime.drain -> deregistered, sources end -> loops end -> access log ends -> admin ends
+//	                runtime.drain -> deregistered, sources end -> loops end -> access log ends -> admin ends;
+//	                the sockets may be another process's by then (takeover.go)
 //
 // Every choice that the configuration has is made by one switch here; no package registers
 // itself anywhere.
